@@ -1,0 +1,43 @@
+package mux
+
+// carrier is the Link as yamux sees it. yamux reads on one goroutine and writes
+// on another.
+type carrier struct {
+	link  *Link
+	guard guard // the reading goroutine's
+	// header is that of a data frame whose body comes with the next Write; the
+	// writing goroutine's. Sent apart they would be two messages.
+	header []byte
+}
+
+func (c *carrier) Read(p []byte) (int, error) {
+	n, err := c.link.Read(p)
+	if err != nil {
+		return n, err
+	}
+	if err := c.guard.check(p[:n]); err != nil {
+		c.link.fail(err)
+		return 0, err
+	}
+	return n, nil
+}
+
+func (c *carrier) Write(p []byte) (int, error) {
+	if len(c.header) == 0 && len(p) == yamuxHeader && p[yamuxTypeAt] == yamuxData && bodyLength(p) > 0 {
+		c.header = append(c.header, p...)
+		return len(p), nil
+	}
+	err := c.link.write(c.header, p)
+	c.header = c.header[:0]
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Close is how yamux gives up: at once, since its readers spin until it returns.
+// A session that ends in good order has shut the Link before.
+func (c *carrier) Close() error {
+	c.link.fail(protocolError("yamux gave the session up"))
+	return nil
+}

@@ -1,0 +1,100 @@
+package mux
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	relayv1 "ferry/proto/relay/v1"
+)
+
+const (
+	// maxFrameData is how much data this end puts into one frame: everybody
+	// waits for a frame that is on its way.
+	maxFrameData = 64 << 10
+	// maxPeerData is how much this end accepts in one frame.
+	maxPeerData = 512 << 10
+	// maxControl bounds all the fields of a frame but its data.
+	maxControl = 4 << 10
+	// maxDetail keeps a line for a person well below maxControl.
+	maxDetail = 512
+)
+
+// The numbers of Frame's two fields that the data path handles itself.
+const (
+	ackField  = 1
+	dataField = 2
+)
+
+// frame is a parsed relay.v1.Frame. The data is a slice of the message.
+type frame struct {
+	ack     uint64
+	data    []byte
+	control *relayv1.Frame // every other field; nil if there is none
+}
+
+// parseFrame parses a message in place. As protobuf has it, the last of a
+// repeated field wins, and unknown fields are ignored.
+func parseFrame(b []byte) (f frame, err error) {
+	var control []byte
+	for len(b) > 0 {
+		number, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return frame{}, protocolError("a frame that is no protobuf message")
+		}
+		m := protowire.ConsumeFieldValue(number, kind, b[n:])
+		if m < 0 {
+			return frame{}, protocolError("a frame that is no protobuf message")
+		}
+		value := b[n : n+m]
+		switch {
+		case number == ackField && kind == protowire.VarintType:
+			f.ack, _ = protowire.ConsumeVarint(value)
+		case number == dataField && kind == protowire.BytesType:
+			f.data, _ = protowire.ConsumeBytes(value)
+		default:
+			control = append(control, b[:n+m]...)
+		}
+		b = b[n+m:]
+	}
+	switch {
+	case len(f.data) > maxPeerData:
+		return frame{}, protocolError("a frame with too much data")
+	case len(control) > maxControl:
+		return frame{}, protocolError("a frame with too much beside its data")
+	case len(control) == 0:
+		return f, nil
+	}
+	f.control = new(relayv1.Frame)
+	if proto.Unmarshal(control, f.control) != nil {
+		return frame{}, protocolError("a frame that is no protobuf message")
+	}
+	return f, nil
+}
+
+// appendFrame appends a frame of which everything but its n bytes of data is
+// there; they come last.
+func appendFrame(b []byte, ack uint64, control *relayv1.Frame, n int) ([]byte, error) {
+	if ack > 0 {
+		b = protowire.AppendTag(b, ackField, protowire.VarintType)
+		b = protowire.AppendVarint(b, ack)
+	}
+	if control != nil {
+		var err error
+		if b, err = (proto.MarshalOptions{}).MarshalAppend(b, control); err != nil {
+			return nil, err
+		}
+	}
+	if n > 0 {
+		b = protowire.AppendTag(b, dataField, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(n))
+	}
+	return b, nil
+}
+
+// clip shortens a line for a person to what a frame may carry.
+func clip(detail string) string {
+	if len(detail) <= maxDetail {
+		return detail
+	}
+	return detail[:maxDetail]
+}

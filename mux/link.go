@@ -1,0 +1,182 @@
+package mux
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	relayv1 "ferry/proto/relay/v1"
+)
+
+const (
+	// unsentLimit is how much may wait to be sent before streams with much to
+	// send take turns.
+	unsentLimit = 256 << 10
+	// closeTimeout bounds how long a Link that closes takes to send what is
+	// waiting and to see the peer go.
+	closeTimeout = 3 * time.Second
+)
+
+// Link is an ordered, reliable byte stream over WebSockets. Bytes are numbered
+// from 0 in each direction, and kept until the peer has acknowledged them.
+//
+// Three goroutines work on a Link: its user's reader, who calls Read and with it
+// takes in acknowledgements and pings; the sender, the only one to write to the
+// WebSocket; and the watchman, who drops a WebSocket on which nothing is heard.
+// The last two end with the Link, and Close waits for them.
+type Link struct {
+	config Config
+	ws     *websocket.Conn
+
+	inbox   []byte   // what Read has yet to return; the reader's own
+	message *message // the buffer that holds it
+
+	workers sync.WaitGroup
+	ended   chan struct{} // closed once err is set
+
+	// mu guards everything below. It is not held during I/O.
+	mu       sync.Mutex
+	sendable sync.Cond // the sender waits here for something to send
+	roomy    sync.Cond // Write waits here for room in the replay buffer
+	gate     gate      // and streams with much to send wait here before they Write
+	err      error     // the first failure; sticks
+
+	out   replay // written and not acknowledged, or being sent just now
+	sent  uint64 // offset in out up to which everything is on its way
+	batch int    // bytes from sent on that the sender is writing just now
+	acked uint64 // offset up to which the peer has everything
+
+	received uint64 // bytes taken in from the peer
+	told     uint64 // of these, what the peer has been told
+	ackDue   bool   // told is to be brought up to date at once
+	ackSoon  bool   // ackTimer is running
+	ackTimer *time.Timer
+
+	control *relayv1.Frame // ping, pong, drain and close to be sent next; or nil
+	closing *ClosedError   // a Close frame with this reason is the last to be sent
+
+	heard    time.Time // when the last frame came in
+	awaiting time.Time // since when an answer is due and nothing was heard; or zero
+	pinged   uint64    // id of the last ping
+	ponged   uint64    // id of the last ping that was answered
+
+	drained chan struct{} // closed when the peer announces that it goes away
+}
+
+var _ io.ReadWriteCloser = (*Link)(nil)
+
+// newLink starts a Link on a WebSocket that has just been opened.
+func newLink(ws *websocket.Conn, c Config) *Link {
+	ws.SetReadLimit(maxPeerData + maxControl)
+	l := &Link{
+		config:  c,
+		ws:      ws,
+		ended:   make(chan struct{}),
+		drained: make(chan struct{}),
+		heard:   time.Now(),
+	}
+	l.sendable.L = &l.mu
+	l.roomy.L = &l.mu
+	l.ackTimer = time.AfterFunc(time.Hour, l.ackLate)
+	l.ackTimer.Stop()
+	l.workers.Add(2)
+	go l.send()
+	go l.watch()
+	return l
+}
+
+// Write queues b to be sent. It waits while the replay buffer is full, and fails
+// only when the Link has ended.
+func (l *Link) Write(b []byte) (int, error) {
+	if err := l.write(b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// write queues the parts one behind the other, as one piece.
+func (l *Link) write(parts ...[]byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	size := 0
+	for _, p := range parts {
+		size += len(p)
+	}
+	for l.err == nil && l.out.len() > 0 && l.out.len()+size > l.config.ReplayBuffer {
+		l.roomy.Wait()
+	}
+	if l.err != nil {
+		return l.err
+	}
+	for _, p := range parts {
+		l.out.append(p)
+	}
+	l.sendable.Signal()
+	return nil
+}
+
+// Err returns why the Link ended, or nil.
+func (l *Link) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// fail ends the Link at once, and frees everybody. The first reason sticks.
+func (l *Link) fail(err error) {
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return
+	}
+	if l.closing != nil {
+		err = l.closing
+	}
+	l.err = err
+	l.ackTimer.Stop()
+	l.sendable.Broadcast()
+	l.roomy.Broadcast()
+	l.gate.admit(len(l.gate.waiting))
+	close(l.ended)
+	l.mu.Unlock()
+	_ = l.ws.Close()
+}
+
+// Close ends the Link in good order, with the reason CloseDone. See shut.
+func (l *Link) Close() error {
+	l.shut(&ClosedError{Code: CloseDone})
+	return nil
+}
+
+// shut sends what is waiting and a Close frame with the reason, and waits for the
+// peer to close its end, since closing first could destroy what is still on its
+// way. It takes closeTimeout at most, and somebody must be reading meanwhile.
+// Then the Link has ended, and so have its goroutines.
+func (l *Link) shut(reason *ClosedError) {
+	l.mu.Lock()
+	if l.err == nil && l.closing == nil {
+		l.closing = reason
+		l.controlFrame().Close = &relayv1.Close{Code: relayv1.Close_Code(reason.Code), Detail: clip(reason.Detail)}
+		l.sendable.Signal()
+	}
+	l.mu.Unlock()
+	timeout := time.NewTimer(closeTimeout)
+	defer timeout.Stop()
+	select {
+	case <-l.ended:
+	case <-timeout.C:
+		l.fail(reason)
+	}
+	l.workers.Wait()
+}
+
+// controlFrame returns the frame to which the next control message is added. It
+// is called with mu held.
+func (l *Link) controlFrame() *relayv1.Frame {
+	if l.control == nil {
+		l.control = new(relayv1.Frame)
+	}
+	return l.control
+}

@@ -1,0 +1,169 @@
+package mux
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	relayv1 "ferry/proto/relay/v1"
+)
+
+const (
+	// ackEvery is how many bytes are taken in before the peer is told at once.
+	ackEvery = 64 << 10
+	// ackDelay is how long it takes otherwise, unless a frame goes out anyway.
+	ackDelay = 25 * time.Millisecond
+)
+
+// message is a buffer for one incoming frame of the usual size.
+type message [maxFrameData + maxControl]byte
+
+var messages = sync.Pool{New: func() any { return new(message) }}
+
+// Read returns the next bytes of the stream, and takes in acknowledgements and
+// pings as it comes by: somebody must always be reading. It fails when the Link
+// has ended. One goroutine may call it at a time.
+func (l *Link) Read(p []byte) (int, error) {
+	for len(l.inbox) == 0 {
+		if err := l.receive(); err != nil {
+			l.fail(err)
+			return 0, l.Err()
+		}
+	}
+	n := copy(p, l.inbox)
+	l.inbox = l.inbox[n:]
+	l.discard()
+	return n, nil
+}
+
+// discard gives the buffer back once it is used up.
+func (l *Link) discard() {
+	if len(l.inbox) == 0 && l.message != nil {
+		messages.Put(l.message)
+		l.message = nil
+	}
+}
+
+// receive takes one frame in.
+func (l *Link) receive() error {
+	kind, r, err := l.ws.NextReader()
+	if err != nil {
+		return err
+	}
+	if kind != websocket.BinaryMessage {
+		return protocolError("a message that is not binary")
+	}
+	l.message = messages.Get().(*message)
+	b, err := readMessage(r, l.message[:])
+	if err != nil {
+		return err
+	}
+	f, err := parseFrame(b)
+	if err != nil {
+		return err
+	}
+	l.inbox = f.data
+	defer l.discard()
+	return l.accept(&f)
+}
+
+// readMessage reads all of r into b, or into a larger buffer if it must. The
+// WebSocket's read limit bounds it.
+func readMessage(r io.Reader, b []byte) ([]byte, error) {
+	for n := 0; ; {
+		if n == len(b) {
+			b = append(b, make([]byte, maxPeerData)...)
+		}
+		m, err := r.Read(b[n:])
+		n += m
+		if err == io.EOF {
+			return b[:n], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// accept takes in what a frame says.
+func (l *Link) accept(f *frame) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.acknowledged(f.ack); err != nil {
+		return err
+	}
+	l.received += uint64(len(f.data))
+	l.scheduleAck()
+	if ping := f.control.GetPing(); ping != nil {
+		l.controlFrame().Pong = &relayv1.Pong{Id: ping.GetId()}
+		l.sendable.Signal()
+	}
+	if pong := f.control.GetPong(); pong != nil {
+		l.ponged = pong.GetId()
+	}
+	if f.control.GetDrain() != nil {
+		l.drain()
+	}
+	l.heardNow()
+	if c := f.control.GetClose(); c != nil {
+		return &ClosedError{Code: CloseCode(c.GetCode()), Detail: c.GetDetail(), Remote: true}
+	}
+	return nil
+}
+
+// acknowledged drops what the peer has. It is called with mu held.
+func (l *Link) acknowledged(ack uint64) error {
+	switch {
+	case ack == 0:
+		return nil
+	case ack < l.acked || ack > l.sent+uint64(l.batch):
+		return protocolError("an acknowledgement of what was not sent")
+	}
+	l.acked = ack
+	l.release()
+	return nil
+}
+
+// release drops what the peer has, but for what the sender is still reading:
+// posted sees to that. It is called with mu held.
+func (l *Link) release() {
+	l.out.release(min(l.acked, l.sent))
+	l.roomy.Broadcast()
+	l.admit()
+}
+
+// scheduleAck sees to it that the peer learns what has been received: now if it
+// is much, soon if it is little. It is called with mu held.
+func (l *Link) scheduleAck() {
+	switch owed := l.received - l.told; {
+	case owed == 0 || l.ackDue:
+	case owed >= ackEvery:
+		l.ackDue = true
+		l.sendable.Signal()
+	case !l.ackSoon:
+		l.ackSoon = true
+		l.ackTimer.Reset(ackDelay)
+	}
+}
+
+// ackLate runs when no frame went out that could carry the acknowledgement.
+func (l *Link) ackLate() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ackSoon = false
+	if l.err == nil && l.received > l.told {
+		l.ackDue = true
+		l.sendable.Signal()
+	}
+}
+
+// drain is called with mu held.
+func (l *Link) drain() {
+	select {
+	case <-l.drained:
+	default:
+		close(l.drained)
+	}
+}

@@ -1,0 +1,131 @@
+package mux
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/hashicorp/yamux"
+)
+
+const (
+	// acceptBacklog is how many streams may be opened before the peer has seen
+	// the first. Both ends have the same: yamux counts on it.
+	acceptBacklog = 4096
+	// MaxStreams is how many streams a peer may have open before the session is
+	// ended. Whoever accepts streams refuses them long before that.
+	MaxStreams = 1 << 16
+)
+
+// The header fields of the handshake; link.proto explains them.
+const (
+	subprotocol  = "ferry.v1"
+	sessionField = "Ferry-Session"
+)
+
+// Session carries many streams over one Link. All methods may be called
+// concurrently.
+type Session struct {
+	id   string
+	link *Link
+	yam  *yamux.Session
+}
+
+// newSession runs yamux on a WebSocket that has just been opened.
+func newSession(id string, ws *websocket.Conn, c Config, make func(*carrier, *yamux.Config) (*yamux.Session, error)) (*Session, error) {
+	link := newLink(ws, c)
+	yam, err := make(&carrier{link: link}, yamuxConfig(c))
+	if err != nil {
+		link.fail(err)
+		return nil, err
+	}
+	return &Session{id: id, link: link, yam: yam}, nil
+}
+
+func dialed(c *carrier, y *yamux.Config) (*yamux.Session, error)   { return yamux.Client(c, y) }
+func accepted(c *carrier, y *yamux.Config) (*yamux.Session, error) { return yamux.Server(c, y) }
+
+// yamuxConfig turns off whatever in yamux judges time: the Link does that, and a
+// Link that is busy or being taken up again is not a dead one.
+func yamuxConfig(c Config) *yamux.Config {
+	y := yamux.DefaultConfig()
+	y.AcceptBacklog = acceptBacklog
+	y.EnableKeepAlive = false
+	y.StreamOpenTimeout = 0
+	// A write that waits longer fails though its bytes may still be sent, so it
+	// must never fire.
+	y.ConnectionWriteTimeout = 24 * time.Hour
+	y.MaxStreamWindowSize = uint32(c.Window)
+	y.LogOutput = nil
+	y.Logger = slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug)
+	return y
+}
+
+// ID returns the session's name, which both ends know. It is a secret: whoever
+// has it and the right token can take the session up.
+func (s *Session) ID() string { return s.id }
+
+// Open opens a stream. It does not wait for the peer, and fails only if the
+// session has ended; the error is that of Err.
+func (s *Session) Open() (*Stream, error) {
+	y, err := s.yam.OpenStream()
+	if err != nil {
+		return nil, s.end(err)
+	}
+	return newStream(y, s), nil
+}
+
+// Accept returns the next stream that the peer has opened. It fails only if the
+// session has ended; the error is that of Err. Somebody must always be
+// accepting, and must not do anything else meanwhile.
+func (s *Session) Accept() (*Stream, error) {
+	y, err := s.yam.AcceptStream()
+	if err != nil {
+		return nil, s.end(err)
+	}
+	if s.yam.NumStreams() > MaxStreams {
+		s.link.fail(protocolError("too many streams"))
+		return nil, s.Err()
+	}
+	return newStream(y, s), nil
+}
+
+// end makes sure that an error of yamux is the end of the session, and returns
+// its reason.
+func (s *Session) end(err error) error {
+	s.link.fail(err)
+	return s.link.Err()
+}
+
+// Streams returns how many streams are open.
+func (s *Session) Streams() int { return s.yam.NumStreams() }
+
+// Done is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return s.link.ended }
+
+// Err returns why the session ended: a [*ClosedError] if that was on purpose,
+// [ErrSilent] or an error of the network otherwise. It is nil before.
+func (s *Session) Err() error { return s.link.Err() }
+
+// Drain tells the peer that this end goes away, and for how long it waits for
+// the open streams to finish. Nothing else changes.
+func (s *Session) Drain(grace time.Duration, detail string) { s.link.announce(grace, detail) }
+
+// Draining is closed when the peer has announced that it goes away.
+func (s *Session) Draining() <-chan struct{} { return s.link.drained }
+
+// Close ends the session in good order: what was written is sent, the peer is
+// told the reason, and streams that are still open are cut. It takes a few
+// seconds at most if the peer does not answer.
+func (s *Session) Close(code CloseCode, detail string) error {
+	s.link.shut(&ClosedError{Code: code, Detail: detail})
+	return s.yam.Close()
+}
+
+// sessionHeader is what either end says about the session in the handshake.
+func sessionHeader(id string) http.Header {
+	h := http.Header{}
+	h.Set(sessionField, id)
+	return h
+}
