@@ -3,6 +3,8 @@ module ferry
 go 1.26.0
 
 require (
+	code.dny.dev/ssrf v0.3.0
+	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/gorilla/websocket v1.5.3
 	github.com/hashicorp/yamux v0.1.2
 	go.uber.org/goleak v1.3.0

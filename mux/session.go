@@ -1,8 +1,10 @@
 package mux
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -30,6 +32,10 @@ type Session struct {
 	id   string
 	link *Link
 	yam  *yamux.Session
+
+	mu   sync.Mutex    // guards what follows
+	open int           // streams that were opened or accepted, and not closed
+	idle chan struct{} // closed when open falls to 0; nil if nobody waits
 }
 
 // newSession runs yamux on a WebSocket that has just been opened.
@@ -98,8 +104,44 @@ func (s *Session) end(err error) error {
 	return s.link.Err()
 }
 
-// Streams returns how many streams are open.
-func (s *Session) Streams() int { return s.yam.NumStreams() }
+// Streams returns how many streams this end has opened or accepted, and not
+// closed.
+func (s *Session) Streams() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
+}
+
+// WaitIdle returns when no stream is open, when the session has ended, or when
+// ctx has.
+func (s *Session) WaitIdle(ctx context.Context) {
+	s.mu.Lock()
+	if s.open == 0 {
+		s.mu.Unlock()
+		return
+	}
+	if s.idle == nil {
+		s.idle = make(chan struct{})
+	}
+	idle := s.idle
+	s.mu.Unlock()
+	select {
+	case <-idle:
+	case <-s.Done():
+	case <-ctx.Done():
+	}
+}
+
+// count notes that a stream was opened (1) or closed (-1).
+func (s *Session) count(change int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open += change
+	if s.open == 0 && s.idle != nil {
+		close(s.idle)
+		s.idle = nil
+	}
+}
 
 // Done is closed when the session has ended.
 func (s *Session) Done() <-chan struct{} { return s.link.ended }

@@ -22,10 +22,12 @@ type Stream struct {
 
 	mu     sync.Mutex
 	giveUp chan struct{} // closed while the write deadline is in the past
-	freed  bool          // it is closed
+	freed  bool          // giveUp is closed
+	closed bool          // Close has been called
 }
 
 func newStream(y *yamux.Stream, s *Session) *Stream {
+	s.count(1)
 	return &Stream{yam: y, session: s, giveUp: make(chan struct{})}
 }
 
@@ -68,8 +70,18 @@ func (s *Stream) explain(err error) error {
 }
 
 // Close closes the stream in both directions: the peer reads what was written,
-// then EOF.
-func (s *Stream) Close() error { return s.yam.Close() }
+// then EOF. Later calls do nothing.
+func (s *Stream) Close() error {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if !first {
+		return nil
+	}
+	defer s.session.count(-1)
+	return s.yam.Close()
+}
 
 // SetReadDeadline frees a blocked Read if t has passed. The zero time takes that
 // back.

@@ -12,11 +12,15 @@ var ErrWriteClosed = errors.New("wire: write on a tunnel after CloseWrite")
 // to the target.
 type RefusedError struct {
 	Code   RefusalCode
-	Detail string // one line for a person, from the far end
+	Detail string // one line for a person
+	Err    error  // the cause, at the end that refuses; it never crosses the wire
 }
 
 // Error returns the code and the detail.
 func (e *RefusedError) Error() string { return withDetail("refused: "+e.Code.String(), e.Detail) }
+
+// Unwrap returns the cause.
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // AbortError says that a tunnel was given up before both directions had ended.
 // Every call after it returns the same error.

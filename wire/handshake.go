@@ -102,6 +102,12 @@ func (c *Conn) Refuse(code RefusalCode, detail string) error {
 	return err
 }
 
+// Reject refuses a stream whose Connect chunk nobody is going to read, and gives
+// it up. It does not wait for the far end.
+func Reject(s Stream, code RefusalCode, detail string) error {
+	return newConn(s).Refuse(code, detail)
+}
+
 // closeNow closes the stream without waiting for the far end: after Refused
 // nothing else is to be said, and what the far end still sends is dropped.
 func (c *Conn) closeNow() error {

@@ -1,0 +1,181 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"ferry/mux"
+	"ferry/wire"
+)
+
+// Client is a proxy and the session behind it. All methods may be called
+// concurrently.
+type Client struct {
+	config   Config
+	endpoint string
+	listener net.Listener
+	http     *http.Server
+	sessions upkeep
+
+	stop     context.Context // ends when Close is called, or Run is about to return
+	cancel   context.CancelFunc
+	finished sync.WaitGroup // Run
+
+	mu       sync.Mutex     // guards what follows
+	stopped  bool           // no more handlers
+	handlers sync.WaitGroup // that have taken a tool's connection over
+}
+
+// New checks the configuration and opens the listening socket, so that ProxyURL
+// is valid and tools may connect; Run serves them. Without Run, call Close.
+func New(config Config) (*Client, error) {
+	config = config.withDefaults()
+	endpoint, err := endpointURL(config.URL)
+	if err != nil {
+		return nil, err
+	}
+	if config.Token != "" && config.TokenFile != "" {
+		return nil, errors.New("both a token and a token file are given; one will do")
+	}
+	if _, err := config.token(); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("can't listen for tools: %w", err)
+	}
+	c := &Client{config: config, endpoint: endpoint, listener: listener}
+	c.stop, c.cancel = context.WithCancel(context.Background())
+	c.http = &http.Server{
+		Handler:        c.Handler(),
+		MaxHeaderBytes: 2 * maxHead, // never reached: headConn is stricter
+		ErrorLog:       slog.NewLogLogger(config.Log.Handler(), slog.LevelDebug),
+	}
+	c.sessions.init(config.MaxWaiting)
+	return c, nil
+}
+
+// ProxyURL returns what HTTPS_PROXY is to be set to: http://ADDRESS:PORT.
+func (c *Client) ProxyURL() *url.URL {
+	return &url.URL{Scheme: "http", Host: c.listener.Addr().String()}
+}
+
+// Run keeps a session up and serves the proxy until ctx ends or Close is called.
+// When ctx ends it stops listening, lets open tunnels finish for Config.Grace,
+// and cuts the rest. It returns nil then, and otherwise why it could not go on.
+func (c *Client) Run(ctx context.Context) error {
+	c.finished.Add(1)
+	defer c.finished.Done()
+	var working sync.WaitGroup
+	working.Go(func() { c.keepSession(c.stop) })
+	served := make(chan error, 1)
+	working.Go(func() { served <- c.http.Serve(headListener{c.listener}) })
+
+	var err error
+	select {
+	case err = <-served:
+	case <-c.stop.Done():
+	case <-ctx.Done():
+		_ = c.listener.Close()
+		c.awaitTunnels()
+	}
+	if c.stop.Err() != nil {
+		err = nil // the listener was closed on purpose
+	}
+	c.cancel()
+	_ = c.http.Close()
+	c.awaitHandlers()
+	working.Wait()
+	return err
+}
+
+// awaitTunnels returns when no tunnel is open any more, or the grace is over, or
+// Close is called.
+func (c *Client) awaitTunnels() {
+	ctx, cancel := context.WithTimeout(c.stop, c.config.Grace)
+	defer cancel()
+	for _, session := range c.sessions.all() {
+		session.WaitIdle(ctx)
+	}
+}
+
+// enter counts a handler in, unless the client is going away.
+func (c *Client) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.stopped {
+		c.handlers.Add(1)
+	}
+	return !c.stopped
+}
+
+// awaitHandlers waits for all handlers; their sessions are being closed.
+func (c *Client) awaitHandlers() {
+	c.mu.Lock()
+	c.stopped = true
+	c.mu.Unlock()
+	c.handlers.Wait()
+}
+
+// Close stops at once: open tunnels are cut, and their tools see a reset. It
+// waits until Run has returned.
+func (c *Client) Close() error {
+	c.cancel()
+	_ = c.listener.Close()
+	c.finished.Wait()
+	return nil
+}
+
+// DialContext opens a tunnel to a host:port; network is "tcp". The connection
+// also has CloseWrite. The error is a [*wire.RefusedError] if the endpoint could
+// not connect to the target, or a [*NoSessionError] if there is no endpoint.
+func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if network != "tcp" && network != "tcp4" && network != "tcp6" {
+		return nil, fmt.Errorf("ferry can't dial network %q, only tcp", network)
+	}
+	target, err := parseTarget(address)
+	if err != nil {
+		return nil, fmt.Errorf("ferry can't dial %q: %w", address, err)
+	}
+	conn, err := c.open(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// open opens a tunnel and waits until its target is connected.
+func (c *Client) open(ctx context.Context, target wire.Target) (*wire.Conn, error) {
+	session, err := c.sessions.wait(ctx, c.config.ConnectWait)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := openOn(session, target)
+	if err != nil {
+		return nil, &NoSessionError{Reason: err}
+	}
+	if err := conn.Handshake(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func openOn(session *mux.Session, target wire.Target) (*wire.Conn, error) {
+	stream, err := session.Open()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := wire.Open(stream, target)
+	if err != nil {
+		_ = stream.Close()
+		return nil, err
+	}
+	return conn, nil
+}

@@ -1,0 +1,95 @@
+package client
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"time"
+
+	"ferry/wire"
+)
+
+// Handler returns the proxy as an [http.Handler], for a server of one's own. It
+// needs HTTP/1.1 connections that can be hijacked and half-closed. Run must be
+// running all the same.
+func (c *Client) Handler() http.Handler { return http.HandlerFunc(c.serve) }
+
+// serve takes the connection over from net/http, whatever the request is: every
+// answer closes it or turns it into a tunnel.
+func (c *Client) serve(w http.ResponseWriter, r *http.Request) {
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		http.Error(w, "ferry needs HTTP/1.1", http.StatusHTTPVersionNotSupported)
+		return
+	}
+	if !c.enter() {
+		return
+	}
+	defer c.handlers.Done()
+	conn, buffered, err := hijacker.Hijack()
+	if err != nil {
+		return
+	}
+	tool, early := takeOver(conn, unread(buffered.Reader))
+	_ = tool.SetDeadline(time.Time{})
+	half, ok := tool.(wire.Half)
+	target, bad := requested(r)
+	switch {
+	case bad != nil:
+		bad.send(tool, "")
+	case !ok:
+		_ = tool.Close() // TLS in front of the handler hides the half-close
+	default:
+		c.relay(half, tool, target, early)
+	}
+}
+
+// unread returns what a reader holds, without reading more.
+func unread(r *bufio.Reader) []byte {
+	b, _ := r.Peek(r.Buffered())
+	return b
+}
+
+// requested returns the target of a CONNECT, or why the request is refused.
+func requested(r *http.Request) (wire.Target, *refusal) {
+	if r.Method != http.MethodConnect {
+		return wire.Target{}, &refusal{http.StatusMethodNotAllowed, "http_request_error",
+			r.Method + " is not served here", "use CONNECT, as tools do for https:// URLs"}
+	}
+	if r.ContentLength > 0 || len(r.TransferEncoding) > 0 {
+		// RFC 9110, section 9.3.6: a CONNECT request has no content.
+		return wire.Target{}, badRequest("a CONNECT request must not have a body")
+	}
+	target, err := parseTarget(r.RequestURI)
+	if err != nil {
+		return wire.Target{}, badRequest("bad target: " + err.Error())
+	}
+	return target, nil
+}
+
+// established answers a CONNECT. What follows the empty line is the tunnel's, so
+// no field may promise a body (RFC 9110, section 9.3.6).
+const established = "HTTP/1.1 200 Connection established\r\n\r\n"
+
+// relay opens the tunnel, tells the tool, and copies until both have ended.
+func (c *Client) relay(half wire.Half, tool net.Conn, target wire.Target, early []byte) {
+	tunnel, err := c.open(c.stop, target)
+	if err != nil {
+		c.config.Log.Info("tunnel refused", "target", target.String(), "reason", err)
+		refusalOf(err).send(tool, target.String())
+		return
+	}
+	_, err = tool.Write([]byte(established))
+	if err == nil && len(early) > 0 {
+		_, err = tunnel.Write(early)
+	}
+	if err != nil {
+		_ = tunnel.Abort(wire.AbortReset, "the tool went away")
+		_ = tool.Close()
+		return
+	}
+	if out := wire.Join(half, tunnel); out.Err != nil {
+		c.config.Log.Info("tunnel failed", "target", target.String(),
+			"sent", out.FromA, "received", out.FromB, "reason", out.Err)
+	}
+}

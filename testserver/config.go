@@ -1,0 +1,39 @@
+package testserver
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config says whom the endpoint serves, and how. The zero value of each field
+// means its default. A Config is copied, never changed.
+type Config struct {
+	// Token is what a client must present. Empty: everybody is let in.
+	Token string
+	// AllowPrivate lets tunnels lead to private, loopback, link-local, metadata
+	// and other special addresses, which are refused by default.
+	AllowPrivate bool
+	// DialTimeout bounds resolving and connecting a target. 10 s by default.
+	DialTimeout time.Duration
+	// MaxTunnels is how many tunnels one session may have open; more are refused
+	// as connection_limit_reached. 16384 by default.
+	MaxTunnels int
+	// Keepalive is how long a session may be silent before its client is asked
+	// for a sign of life. 15 s by default.
+	Keepalive time.Duration
+	// Log gets a line for each tunnel and each session. Nothing by default.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.DialTimeout <= 0 {
+		c.DialTimeout = 10 * time.Second
+	}
+	if c.MaxTunnels <= 0 {
+		c.MaxTunnels = 16384
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}

@@ -1,0 +1,159 @@
+package testserver
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"ferry/mux"
+)
+
+// Server is an endpoint. It is an [http.Handler] with two routes: /v1/relay takes
+// sessions, /healthz says whether it takes any. Whoever uses it as a handler must
+// call Shutdown or Close, since an [http.Server] forgets its WebSockets.
+type Server struct {
+	config Config
+	policy policy
+	routes *http.ServeMux
+	http   *http.Server
+
+	// sessions counts the handlers of /v1/relay; Close and Shutdown wait for them.
+	sessions sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows
+	open     map[*session]struct{}
+	draining bool // no new sessions and no new tunnels
+	closed   bool
+}
+
+// New returns an endpoint that does not listen anywhere yet.
+func New(c Config) *Server {
+	s := &Server{
+		config: c.withDefaults(),
+		policy: newPolicy(c.AllowPrivate),
+		routes: http.NewServeMux(),
+		open:   make(map[*session]struct{}),
+	}
+	s.routes.HandleFunc("GET /v1/relay", s.relay)
+	s.routes.HandleFunc("GET /healthz", s.healthz)
+	s.http = newHTTPServer(s)
+	return s
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.ServeHTTP(w, r) }
+
+// healthz is for load balancers: 200 as long as new sessions are welcome.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	if s.isDraining() {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// relay makes a session of the request and serves it until it ends.
+func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
+	if !s.authorized(r) {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "the token is missing or wrong", http.StatusUnauthorized)
+		s.config.Log.Warn("session refused", "remote", r.RemoteAddr, "reason", "the token is missing or wrong")
+		return
+	}
+	if !s.enter() {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "this endpoint is shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.sessions.Done()
+	link, err := mux.Upgrade(w, r, mux.Config{Keepalive: s.config.Keepalive, Log: s.config.Log})
+	if err != nil {
+		s.config.Log.Warn("session refused", "remote", r.RemoteAddr, "reason", err)
+		return
+	}
+	newSession(s, link, r.RemoteAddr).serve()
+}
+
+// enter counts a handler in, unless the server is going away.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.sessions.Add(1)
+	return true
+}
+
+func (s *Server) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
+// add registers a session. A server that was closed meanwhile cuts it, one that
+// is draining tells it so.
+func (s *Server) add(one *session) {
+	s.mu.Lock()
+	s.open[one] = struct{}{}
+	draining, closed := s.draining, s.closed
+	s.mu.Unlock()
+	switch {
+	case closed:
+		one.cut()
+	case draining:
+		one.drain(0)
+	}
+}
+
+func (s *Server) remove(one *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, one)
+}
+
+// startDraining refuses whatever is new from now on, and returns the sessions.
+func (s *Server) startDraining(closed bool) []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	s.closed = s.closed || closed
+	open := make([]*session, 0, len(s.open))
+	for one := range s.open {
+		open = append(open, one)
+	}
+	return open
+}
+
+// Shutdown refuses new sessions and new tunnels, tells the clients so, and lets
+// the open tunnels finish until ctx ends. Then it does what Close does. It
+// returns nil if all tunnels finished, otherwise the error of ctx.
+func (s *Server) Shutdown(ctx context.Context) error {
+	grace := time.Duration(0)
+	if deadline, ok := ctx.Deadline(); ok {
+		grace = max(time.Until(deadline), 0)
+	}
+	var idle sync.WaitGroup
+	for _, one := range s.startDraining(false) {
+		one.drain(grace)
+		idle.Go(func() { one.link.WaitIdle(ctx) })
+	}
+	idle.Wait()
+	err := ctx.Err()
+	s.Close()
+	return err
+}
+
+// Close ends all sessions at once, which cuts their tunnels, stops serving, and
+// waits until everything has ended.
+func (s *Server) Close() error {
+	var cut sync.WaitGroup
+	for _, one := range s.startDraining(true) {
+		cut.Go(one.cut)
+	}
+	err := s.http.Close()
+	cut.Wait()
+	s.sessions.Wait()
+	return err
+}

@@ -1,0 +1,72 @@
+package testserver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"ferry/mux"
+	"ferry/wire"
+)
+
+// tunnel serves one stream from its Connect chunk to its end, and logs one line
+// about it.
+func (s *session) tunnel(stream *mux.Stream) {
+	began := time.Now()
+	conn, target, err := s.awaitConnect(stream)
+	if err != nil {
+		s.log.Warn("tunnel", "outcome", "no valid Connect chunk", "error", err, "duration", time.Since(began))
+		return
+	}
+	tcp, refused := s.server.dial(target)
+	if refused != nil {
+		_ = conn.Refuse(refused.Code, refused.Detail)
+		s.log.Info("tunnel", "target", target.String(),
+			"duration", time.Since(began), "outcome", refused.Error(), "error", refused.Err)
+		return
+	}
+	var out wire.Outcome
+	if out.Err = conn.Confirm(); out.Err == nil {
+		out = wire.Join(conn, tcp)
+	} else {
+		_ = conn.Abort(wire.AbortInternalError, "")
+		_ = tcp.Close()
+	}
+	s.log.Info("tunnel", "target", target.String(), "address", tcp.RemoteAddr().String(),
+		"to_target", out.FromA, "from_target", out.FromB,
+		"duration", time.Since(began), "outcome", outcome(out.Err))
+}
+
+func (s *session) awaitConnect(stream *mux.Stream) (*wire.Conn, wire.Target, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	return wire.Accept(ctx, stream)
+}
+
+// outcome says in the log how a tunnel ended.
+func outcome(err error) string {
+	var abort *wire.AbortError
+	var network *net.OpError
+	switch {
+	case err == nil:
+		return "finished"
+	case errors.As(err, &abort) && abort.Remote:
+		return "client: " + abort.Code.String()
+	case abort != nil:
+		return abort.Code.String() + ": " + cause(abort)
+	case errors.As(err, &network):
+		return "target: " + network.Err.Error()
+	}
+	return err.Error()
+}
+
+// cause is why the stream below was lost. An EOF is the client's doing: it
+// closed the stream in the middle, as it does when it can't send an Abort.
+func cause(abort *wire.AbortError) string {
+	if abort.Err == nil || abort.Err == io.EOF {
+		return abort.Detail
+	}
+	return abort.Err.Error()
+}
