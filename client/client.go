@@ -40,11 +40,8 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if config.Token != "" && config.TokenFile != "" {
-		return nil, errors.New("both a token and a token file are given; one will do")
-	}
-	if _, err := config.token(); err != nil {
-		return nil, err
+	if config.Token != "" && config.TokenSource != nil {
+		return nil, errors.New("both a token and a source of tokens are given; one will do")
 	}
 	listener, err := net.Listen("tcp", config.Listen)
 	if err != nil {

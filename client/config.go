@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
-	"strings"
 	"time"
 )
 
@@ -20,9 +18,11 @@ type Config struct {
 	// URL is the endpoint: ws, wss, http or https. Without a path it gets
 	// /v1/relay.
 	URL string
-	// Token is the bearer token to present. TokenFile names a file that holds
-	// it instead, which is read each time the endpoint is dialed.
-	Token, TokenFile string
+	// Token is the bearer token to present. None by default.
+	Token string
+	// TokenSource, if not nil, is asked for the token instead, each time the
+	// endpoint is dialed.
+	TokenSource func() (string, error)
 	// TLS is used for wss. The system's roots by default.
 	TLS *tls.Config
 	// Listen is the proxy's address. 127.0.0.1:0 by default, a free port; see
@@ -93,16 +93,8 @@ func endpointURL(raw string) (string, error) {
 
 // token returns the token of the moment.
 func (c *Config) token() (string, error) {
-	if c.TokenFile == "" {
+	if c.TokenSource == nil {
 		return c.Token, nil
 	}
-	b, err := os.ReadFile(c.TokenFile)
-	if err != nil {
-		return "", fmt.Errorf("can't read the token: %w", err)
-	}
-	token := strings.TrimSpace(string(b))
-	if token == "" {
-		return "", fmt.Errorf("the token file %s is empty", c.TokenFile)
-	}
-	return token, nil
+	return c.TokenSource()
 }

@@ -1,7 +1,7 @@
 // Package client is ferry's half in the sandbox: an HTTP proxy on a loopback
 // port whose CONNECT tunnels all go through one session with the endpoint.
 //
-//	c, err := client.New(client.Config{URL: "wss://relay.example", TokenFile: "/run/secrets/ferry"})
+//	c, err := client.New(client.Config{URL: "wss://relay.example", Token: token})
 //	if err != nil {
 //		return err
 //	}

@@ -146,7 +146,7 @@ func TestEndRightBehindTheBody(t *testing.T) {
 	for _, slow := range []bool{false, true} {
 		received := make(chan []byte, 1)
 		address := target(t, func(c *net.TCPConn) {
-			_ = c.SetReadBuffer(8 << 10)
+			_ = c.SetReadBuffer(128 << 10)
 			got, err := io.ReadAll(&slowReader{r: c, pause: slow})
 			if err != nil {
 				t.Errorf("the target: %v, want a clean EOF", err)
@@ -169,7 +169,7 @@ func TestEndRightBehindTheDownload(t *testing.T) {
 	t.Parallel()
 	data := noise(4, 2<<20)
 	one := newPair(t).connect(target(t, func(c *net.TCPConn) { _, _ = c.Write(data) }))
-	_ = one.SetReadBuffer(8 << 10)
+	_ = one.SetReadBuffer(128 << 10)
 	got, err := io.ReadAll(&slowReader{r: one, pause: true})
 	if err != nil || !bytes.Equal(got, data) {
 		t.Errorf("the tool got %d bytes of %d, then %v; want all and a clean EOF", len(got), len(data), err)

@@ -104,16 +104,12 @@ func (s *Session) end(err error) error {
 	return s.link.Err()
 }
 
-// Streams returns how many streams this end has opened or accepted, and not
-// closed.
-func (s *Session) Streams() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.open
-}
+// Streams returns how many streams there are, among them those that this end has
+// closed and the peer has not.
+func (s *Session) Streams() int { return s.yam.NumStreams() }
 
-// WaitIdle returns when no stream is open, when the session has ended, or when
-// ctx has.
+// WaitIdle returns when this end has no stream open, when the session has ended,
+// or when ctx has.
 func (s *Session) WaitIdle(ctx context.Context) {
 	s.mu.Lock()
 	if s.open == 0 {

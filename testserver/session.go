@@ -35,7 +35,7 @@ func (s *session) serve() {
 		stream, err := s.link.Accept()
 		if err != nil {
 			s.tunnels.Wait()
-			s.log.Info("session ended", "duration", time.Since(began), "reason", err)
+			s.log.Info("session ended", "duration", time.Since(began), "streams_left", s.link.Streams(), "reason", err)
 			_ = s.link.Close(mux.CloseDone, "")
 			return
 		}

@@ -27,10 +27,9 @@ func Open(s Stream, target Target) (*Conn, error) {
 // aborted then. Read does the same without a context.
 func (c *Conn) Handshake(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.Abort(AbortCanceled, "gave up waiting for the answer") })
-	defer stop()
 	err := c.awaitAnswer()
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
+	if !stop() {
+		return context.Cause(ctx) // the answer may have come, but the tunnel is gone
 	}
 	return err
 }
@@ -64,8 +63,10 @@ func Accept(ctx context.Context, s Stream) (*Conn, Target, error) {
 	c := newConn(s)
 	c.answered = true
 	stop := context.AfterFunc(ctx, func() { _ = c.Abort(AbortTimeout, "no Connect chunk came in time") })
-	defer stop()
 	connect, err := c.readConnect()
+	if !stop() {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		_ = c.Abort(AbortProtocolError, "the stream did not begin with Connect")
 		return nil, Target{}, err

@@ -1,0 +1,91 @@
+package e2e
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"testing"
+
+	"ferry/client"
+	"ferry/testserver"
+)
+
+// Ten thousand tunnels, every way one can end, leave nothing behind. This test
+// does not run beside others: it counts what the whole process holds.
+func TestNothingIsLeft(t *testing.T) {
+	p := newPair(t, func(_ *testserver.Config, c *client.Config) { c.Log = nil })
+	echoing := target(t, echo)
+	resetting := target(t, func(c *net.TCPConn) {
+		_, _ = io.ReadFull(c, make([]byte, 1))
+		reset(c)
+	})
+	ways := []func(){
+		func() { // both directions end
+			one := p.connect(echoing)
+			_, _ = io.WriteString(one, "ping")
+			_ = one.CloseWrite()
+			mustRead(t, one, []byte("ping"))
+			mustEnd(t, one)
+			_ = one.Close()
+		},
+		func() { // the tool closes without a word
+			_ = p.connect(echoing).Close()
+		},
+		func() { // the tool resets
+			reset(p.connect(echoing).TCPConn)
+		},
+		func() { // the target resets
+			one := p.connect(resetting)
+			_, _ = io.WriteString(one, "x")
+			mustReset(t, "the tool", one)
+			_ = one.Close()
+		},
+		func() { // the target is refused
+			one := p.send("CONNECT 127.0.0.1:1 HTTP/1.1\r\n\r\n")
+			if answer := one.answer(); answer.StatusCode != http.StatusBadGateway {
+				t.Errorf("a refused target: %s, want 502", answer.Status)
+			}
+			_ = one.Close()
+		},
+	}
+	round := func(n int) {
+		var all sync.WaitGroup
+		for worker := range 20 {
+			all.Go(func() {
+				for i := range n / 20 {
+					ways[(worker+i)%len(ways)]()
+				}
+			})
+		}
+		all.Wait()
+	}
+	round(200) // whatever is made once is made now
+	goroutines, files := runtime.NumGoroutine(), descriptors(t)
+	round(10_000)
+	eventually(t, "back to the goroutines and descriptors of before", func() bool {
+		return runtime.NumGoroutine() <= goroutines && descriptors(t) <= files
+	})
+	if t.Failed() {
+		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+	}
+	_ = p.client.Close()
+	eventually(t, "told about the end of the session", func() bool { return len(p.logs.lines("session ended")) > 0 })
+	if line := p.logs.lines("session ended")[0]; !strings.Contains(line, "streams_left=0") {
+		t.Errorf("streams are left: %s", line)
+	}
+}
+
+// descriptors returns how many files this process has open.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(open)
+}
