@@ -2,6 +2,8 @@ package client
 
 import (
 	"bufio"
+	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -67,6 +69,15 @@ func requested(r *http.Request) (wire.Target, *refusal) {
 	return target, nil
 }
 
+// refusalLevel keeps the log short while there is no session: that was said.
+func refusalLevel(err error) slog.Level {
+	var none *NoSessionError
+	if errors.As(err, &none) {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
 // established answers a CONNECT. What follows the empty line is the tunnel's, so
 // no field may promise a body (RFC 9110, section 9.3.6).
 const established = "HTTP/1.1 200 Connection established\r\n\r\n"
@@ -75,7 +86,7 @@ const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 func (c *Client) relay(half wire.Half, tool net.Conn, target wire.Target, early []byte) {
 	tunnel, err := c.open(c.stop, target)
 	if err != nil {
-		c.config.Log.Info("tunnel refused", "target", target.String(), "reason", err)
+		c.config.Log.Log(c.stop, refusalLevel(err), "tunnel refused", "target", target.String(), "reason", err)
 		refusalOf(err).send(tool, target.String())
 		return
 	}

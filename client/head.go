@@ -57,7 +57,7 @@ func (c *headConn) Read(p []byte) (int, error) {
 // readHead reads the head, and maybe some of what follows. If there is no valid
 // head, the tool has been told so and the error is io.EOF.
 func (c *headConn) readHead() error {
-	if err := c.Conn.SetReadDeadline(time.Now().Add(headTime)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(headTime)); err != nil {
 		return err
 	}
 	buf := make([]byte, 2<<10)
@@ -74,7 +74,7 @@ func (c *headConn) readHead() error {
 			return io.EOF
 		case end:
 			c.head, c.read = buf[:n], true
-			return c.Conn.SetReadDeadline(time.Time{})
+			return c.SetReadDeadline(time.Time{})
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			slowHead.send(c.Conn, "")
 			return io.EOF

@@ -90,19 +90,21 @@ func (u *upkeep) set(session *mux.Session, reason error) {
 	u.changed = make(chan struct{})
 }
 
-func (u *upkeep) get() (*mux.Session, error, <-chan struct{}) {
+// get returns the current session, or why there is none, and what is closed when
+// that changes.
+func (u *upkeep) get() (session *mux.Session, changed <-chan struct{}, reason error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.current != nil && u.current.Err() != nil {
-		return nil, u.current.Err(), u.changed // keepSession is about to notice
+		return nil, u.changed, u.current.Err() // keepSession is about to notice
 	}
-	return u.current, u.reason, u.changed
+	return u.current, u.changed, u.reason
 }
 
 // wait returns the current session, and waits for one if there is none. It gives
 // up at once if the endpoint does not want this client: no wait will change that.
 func (u *upkeep) wait(ctx context.Context, limit time.Duration) (*mux.Session, error) {
-	session, reason, changed := u.get()
+	session, changed, reason := u.get()
 	if session != nil {
 		return session, nil
 	}
@@ -115,7 +117,7 @@ func (u *upkeep) wait(ctx context.Context, limit time.Duration) (*mux.Session, e
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
 	for session == nil {
-		if unwanted(reason) || reason == errStopped {
+		if unwanted(reason) || errors.Is(reason, errStopped) {
 			return nil, &NoSessionError{Reason: reason}
 		}
 		select {
@@ -125,7 +127,7 @@ func (u *upkeep) wait(ctx context.Context, limit time.Duration) (*mux.Session, e
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-		session, reason, changed = u.get()
+		session, changed, reason = u.get()
 	}
 	return session, nil
 }

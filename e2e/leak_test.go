@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"ferry/client"
 	"ferry/testserver"
@@ -65,7 +66,7 @@ func TestNothingIsLeft(t *testing.T) {
 		all.Wait()
 	}
 	round(200) // whatever is made once is made now
-	goroutines, files := runtime.NumGoroutine(), descriptors(t)
+	goroutines, files := settled(t)
 	round(10_000)
 	eventually(t, "back to the goroutines and descriptors of before", func() bool {
 		return runtime.NumGoroutine() <= goroutines && descriptors(t) <= files
@@ -78,6 +79,21 @@ func TestNothingIsLeft(t *testing.T) {
 	if line := p.logs.lines("session ended")[0]; !strings.Contains(line, "streams_left=0") {
 		t.Errorf("streams are left: %s", line)
 	}
+}
+
+// settled returns how many goroutines and descriptors there are once nothing is
+// under way any more: when their number has not changed for a while.
+func settled(t *testing.T) (goroutines, files int) {
+	t.Helper()
+	since := time.Now()
+	eventually(t, "settled", func() bool {
+		g, f := runtime.NumGoroutine(), descriptors(t)
+		if g != goroutines || f != files {
+			goroutines, files, since = g, f, time.Now()
+		}
+		return time.Since(since) > 500*time.Millisecond
+	})
+	return goroutines, files
 }
 
 // descriptors returns how many files this process has open.

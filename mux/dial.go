@@ -32,7 +32,7 @@ type DialConfig struct {
 // that is no session is a [*HandshakeError]; everything else is an error of the
 // network or of TLS. It takes 10 s at most, also if ctx allows more.
 func Dial(ctx context.Context, url string, c DialConfig) (*Session, error) {
-	c.Config = c.Config.withDefaults()
+	c.Config = c.withDefaults()
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	header := http.Header{}

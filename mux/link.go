@@ -30,8 +30,10 @@ type Link struct {
 	config Config
 	ws     *websocket.Conn
 
-	inbox   []byte   // what Read has yet to return; the reader's own
+	// The reader's own:
+	inbox   []byte   // what Read has yet to return
 	message *message // the buffer that holds it
+	bye     error    // the peer's Close, which counts once inbox is empty
 
 	workers sync.WaitGroup
 	ended   chan struct{} // closed once err is set

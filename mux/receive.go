@@ -48,6 +48,9 @@ func (l *Link) discard() {
 
 // receive takes one frame in.
 func (l *Link) receive() error {
+	if l.bye != nil {
+		return l.bye
+	}
 	kind, r, err := l.ws.NextReader()
 	if err != nil {
 		return err
@@ -108,7 +111,7 @@ func (l *Link) accept(f *frame) error {
 	}
 	l.heardNow()
 	if c := f.control.GetClose(); c != nil {
-		return &ClosedError{Code: CloseCode(c.GetCode()), Detail: c.GetDetail(), Remote: true}
+		l.bye = &ClosedError{Code: CloseCode(c.GetCode()), Detail: c.GetDetail(), Remote: true}
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func (s *Stream) explain(err error) error {
 		return os.ErrDeadlineExceeded
 	case s.session.Err() != nil:
 		return s.session.Err()
-	case err == io.EOF && s.session.yam.IsClosed():
+	case errors.Is(err, io.EOF) && s.session.yam.IsClosed():
 		return s.session.end(yamux.ErrSessionShutdown)
 	}
 	return err

@@ -141,7 +141,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	idle.Wait()
 	err := ctx.Err()
-	s.Close()
+	_ = s.Close()
 	return err
 }
 

@@ -65,7 +65,7 @@ func outcome(err error) string {
 // cause is why the stream below was lost. An EOF is the client's doing: it
 // closed the stream in the middle, as it does when it can't send an Abort.
 func cause(abort *wire.AbortError) string {
-	if abort.Err == nil || abort.Err == io.EOF {
+	if abort.Err == nil || errors.Is(abort.Err, io.ErrUnexpectedEOF) {
 		return abort.Detail
 	}
 	return abort.Err.Error()

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -210,8 +211,12 @@ func (c *Conn) failRead(err error) {
 // lost says what a failure of the stream means: the tunnel was cut, whatever
 // the stream calls it.
 func lost(err error) error {
-	if _, ok := err.(protocolError); ok {
+	var wrong protocolError
+	if errors.As(err, &wrong) {
 		return &AbortError{Code: AbortProtocolError, Err: err}
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // nobody may take this for the end
 	}
 	return &AbortError{Code: AbortCut, Detail: "the stream ended without End", Err: err}
 }

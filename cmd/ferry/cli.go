@@ -36,7 +36,7 @@ func (f *logFlags) logger(level slog.Level) *slog.Logger {
 	if f.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(tint.NewHandler(os.Stderr, &tint.Options{
+	return slog.New(tint.NewTextHandler(os.Stderr, &tint.Options{
 		Level:      level,
 		TimeFormat: time.TimeOnly,
 		NoColor:    !terminal(os.Stderr),
@@ -51,7 +51,7 @@ func terminal(f *os.File) bool {
 type versionCommand struct{}
 
 // Run prints the module's version and the commit, as far as the build knows them.
-func (versionCommand) Run() error {
+func (versionCommand) Run() error { //nolint:unparam // kong wants an error
 	version, commit := "devel", ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v := info.Main.Version; v != "" && v != "(devel)" {
