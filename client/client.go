@@ -9,19 +9,17 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
-
-	"ferry/mux"
-	"ferry/wire"
 )
 
 // Client is a proxy and the session behind it. All methods may be called
 // concurrently.
 type Client struct {
-	config   Config
-	endpoint string
-	listener net.Listener
-	http     *http.Server
-	sessions upkeep
+	config    Config
+	endpoints []string
+	listener  net.Listener
+	http      *http.Server
+	sessions  sessions
+	renew     chan struct{} // asks keepSession for a new session; holds one request
 
 	stop     context.Context // ends when Close is called, or Run is about to return
 	cancel   context.CancelFunc
@@ -36,7 +34,7 @@ type Client struct {
 // is valid and tools may connect; Run serves them. Without Run, call Close.
 func New(config Config) (*Client, error) {
 	config = config.withDefaults()
-	endpoint, err := endpointURL(config.URL)
+	endpoints, err := config.endpoints()
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +45,7 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("can't listen for tools: %w", err)
 	}
-	c := &Client{config: config, endpoint: endpoint, listener: listener}
+	c := &Client{config: config, endpoints: endpoints, listener: listener, renew: make(chan struct{}, 1)}
 	c.stop, c.cancel = context.WithCancel(context.Background())
 	c.http = &http.Server{
 		Handler:        c.Handler(),
@@ -129,6 +127,15 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// Renew moves to a new session, with the token of the moment: new tunnels use it
+// as soon as it is there, and old ones finish on the old one.
+func (c *Client) Renew() {
+	select {
+	case c.renew <- struct{}{}:
+	default: // one is asked for already
+	}
+}
+
 // DialContext opens a tunnel to a host:port; network is "tcp". The connection
 // also has CloseWrite. The error is a [*wire.RefusedError] if the endpoint could
 // not connect to the target, or a [*NoSessionError] if there is no endpoint.
@@ -142,36 +149,6 @@ func (c *Client) DialContext(ctx context.Context, network, address string) (net.
 	}
 	conn, err := c.open(ctx, target)
 	if err != nil {
-		return nil, err
-	}
-	return conn, nil
-}
-
-// open opens a tunnel and waits until its target is connected.
-func (c *Client) open(ctx context.Context, target wire.Target) (*wire.Conn, error) {
-	session, err := c.sessions.wait(ctx, c.config.ConnectWait)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := openOn(session, target)
-	if err != nil {
-		return nil, &NoSessionError{Reason: err}
-	}
-	if err := conn.Handshake(ctx); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return conn, nil
-}
-
-func openOn(session *mux.Session, target wire.Target) (*wire.Conn, error) {
-	stream, err := session.Open()
-	if err != nil {
-		return nil, err
-	}
-	conn, err := wire.Open(stream, target)
-	if err != nil {
-		_ = stream.Close()
 		return nil, err
 	}
 	return conn, nil

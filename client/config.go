@@ -18,6 +18,9 @@ type Config struct {
 	// URL is the endpoint: ws, wss, http or https. Without a path it gets
 	// /v1/relay.
 	URL string
+	// Fallbacks are further endpoints, tried in turn while others can't be
+	// reached.
+	Fallbacks []string
 	// Token is the bearer token to present. None by default.
 	Token string
 	// TokenSource, if not nil, is asked for the token instead, each time the
@@ -37,6 +40,9 @@ type Config struct {
 	// Grace is how long Run lets open tunnels finish after its context has
 	// ended. None by default.
 	Grace time.Duration
+	// ReplayBuffer is how many bytes the session may have sent that the endpoint
+	// has not acknowledged. 16 MiB by default.
+	ReplayBuffer int
 	// Keepalive is how long the session may be silent before the endpoint is
 	// asked for a sign of life. 15 s by default.
 	Keepalive time.Duration
@@ -59,6 +65,19 @@ func (c Config) withDefaults() Config {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return c
+}
+
+// endpoints checks the URLs.
+func (c *Config) endpoints() ([]string, error) {
+	var urls []string
+	for _, raw := range append([]string{c.URL}, c.Fallbacks...) {
+		u, err := endpointURL(raw)
+		if err != nil {
+			return nil, err
+		}
+		urls = append(urls, u)
+	}
+	return urls, nil
 }
 
 // endpointURL checks the URL and brings it into the form ws(s)://host/path.

@@ -40,6 +40,16 @@ type pair struct {
 // unless a change says otherwise.
 func newPair(t *testing.T, changes ...func(*testserver.Config, *client.Config)) *pair {
 	t.Helper()
+	return newPairWith(t, func(endpoint *testserver.Endpoint, c *client.Config) {
+		if c.URL == "" {
+			c.URL = endpoint.URL
+		}
+	}, changes...)
+}
+
+// newPairWith lets point say how the client finds the endpoint.
+func newPairWith(t *testing.T, point func(*testserver.Endpoint, *client.Config), changes ...func(*testserver.Config, *client.Config)) *pair {
+	t.Helper()
 	p := &pair{t: t, logs: &logs{}}
 	log := slog.New(slog.NewTextHandler(p.logs, nil))
 	server := testserver.Config{AllowPrivate: true, Log: log.With("half", "server")}
@@ -52,9 +62,7 @@ func newPair(t *testing.T, changes ...func(*testserver.Config, *client.Config)) 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.endpoint.Close() })
-	if local.URL == "" {
-		local.URL = p.endpoint.URL
-	}
+	point(p.endpoint, &local)
 	if local.Token == "" {
 		local.Token = p.endpoint.Token
 	}
@@ -144,21 +152,28 @@ func echo(c *net.TCPConn) {
 }
 
 // dial opens a connection to the proxy.
-func (p *pair) dial() *net.TCPConn {
+func (p *pair) dial() *net.TCPConn { return p.dialFor(patience) }
+
+// dialFor is dial for a connection that lasts longer.
+func (p *pair) dialFor(last time.Duration) *net.TCPConn {
 	p.t.Helper()
 	conn, err := net.Dial("tcp", p.client.ProxyURL().Host)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(last))
 	p.t.Cleanup(func() { _ = conn.Close() })
 	return conn.(*net.TCPConn)
 }
 
 // connect opens a tunnel as a tool would.
-func (p *pair) connect(address string) *tool {
+func (p *pair) connect(address string) *tool { return p.connectFor(address, patience) }
+
+// connectFor is connect for a tunnel that lasts longer.
+func (p *pair) connectFor(address string, last time.Duration) *tool {
 	p.t.Helper()
-	t := p.send("CONNECT " + address + " HTTP/1.1\r\nHost: " + address + "\r\n\r\n")
+	t := p.wrap(p.dialFor(last))
+	_, _ = io.WriteString(t, "CONNECT "+address+" HTTP/1.1\r\nHost: "+address+"\r\n\r\n")
 	if answer := t.answer(); answer.StatusCode != http.StatusOK {
 		p.t.Fatalf("CONNECT %s: %s, want 200: %s", address, answer.Status, body(answer))
 	}

@@ -13,7 +13,7 @@ type Config struct {
 	Keepalive time.Duration
 	// Timeout is how long an answer may take (to a ping, or the acknowledgement
 	// of data) while nothing at all is heard, before the WebSocket is taken for
-	// dead. 10 s by default.
+	// dead. 8 s by default.
 	Timeout time.Duration
 	// ReplayBuffer is how many bytes a Link keeps until the peer has
 	// acknowledged them. Memory is taken as it is used; a full buffer makes
@@ -31,7 +31,7 @@ func (c Config) withDefaults() Config {
 		c.Keepalive = 15 * time.Second
 	}
 	if c.Timeout <= 0 {
-		c.Timeout = 10 * time.Second
+		c.Timeout = 8 * time.Second
 	}
 	if c.ReplayBuffer <= 0 {
 		c.ReplayBuffer = 16 << 20

@@ -24,13 +24,20 @@ type DialConfig struct {
 	Token string
 	// TLS is used for wss. The system's roots by default.
 	TLS *tls.Config
+	// Resume is a session to take up again, if the endpoint still has it. Its
+	// WebSocket is given up if it is not lost yet.
+	Resume *Session
 	// DialContext opens the TCP connection. A [net.Dialer] by default.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Dial opens a session with the endpoint at url, which is ws or wss. An answer
-// that is no session is a [*HandshakeError]; everything else is an error of the
-// network or of TLS. It takes 10 s at most, also if ctx allows more.
+// Dial opens a session with the endpoint at url, which is ws or wss. It returns
+// c.Resume itself if that was taken up. If the endpoint no longer has it, Dial
+// ends it with [ErrNotResumed] and returns a new session. After an error, c.Resume
+// may be tried again.
+//
+// An answer that is no session is a [*HandshakeError]; everything else is an
+// error of the network or of TLS. It takes 10 s at most, also if ctx allows more.
 func Dial(ctx context.Context, url string, c DialConfig) (*Session, error) {
 	c.Config = c.withDefaults()
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
@@ -39,6 +46,15 @@ func Dial(ctx context.Context, url string, c DialConfig) (*Session, error) {
 	if c.Token != "" {
 		header.Set("Authorization", "Bearer "+c.Token)
 	}
+	if c.Resume != nil {
+		received, err := c.Resume.link.suspend()
+		if err != nil {
+			c.Resume = nil // it has ended
+		} else {
+			header.Set(sessionField, c.Resume.name())
+			header.Set(receivedField, strconv.FormatUint(received, 10))
+		}
+	}
 	ws, answer, err := c.dialer().DialContext(ctx, url, header)
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake):
@@ -46,12 +62,41 @@ func Dial(ctx context.Context, url string, c DialConfig) (*Session, error) {
 	case err != nil:
 		return nil, fmt.Errorf("can't reach the endpoint: %w", err)
 	}
-	id := answer.Header.Get(sessionField)
-	if ws.Subprotocol() != subprotocol || id == "" {
+	if ws.Subprotocol() != subprotocol || answer.Header.Get(sessionField) == "" {
 		_ = ws.Close()
 		return nil, &HandshakeError{Status: answer.StatusCode, Detail: "it does not speak " + subprotocol}
 	}
-	return newSession(id, ws, c.Config, dialed)
+	return c.enter(ws, answer.Header)
+}
+
+// enter takes up the old session or begins a new one, as the answer has it.
+func (c *DialConfig) enter(ws *websocket.Conn, answer http.Header) (*Session, error) {
+	s := c.Resume
+	if s != nil && answer.Get(receivedField) != "" {
+		received, err := strconv.ParseUint(answer.Get(receivedField), 10, 64)
+		if err == nil {
+			err = s.link.attach(ws, "", received)
+		}
+		if err != nil {
+			_ = ws.Close()
+			s.link.fail(err)
+			return nil, err
+		}
+		s.rename(answer.Get(sessionField))
+		return s, nil
+	}
+	if s != nil {
+		s.link.fail(fmt.Errorf("%w: the endpoint does not have it any more", ErrNotResumed))
+	}
+	seconds, _ := strconv.ParseUint(answer.Get(windowField), 10, 31) // without it, none
+	link := newLink(c.Config, time.Duration(seconds)*time.Second, hooks{})
+	link.start(ws, "")
+	s, err := newSession(link, dialed)
+	if err != nil {
+		return nil, err
+	}
+	s.rename(answer.Get(sessionField))
+	return s, nil
 }
 
 // dialer does not look at the proxy variables of the environment: they lead to

@@ -12,6 +12,13 @@ import (
 // ErrSilent says that the peer showed no sign of life in time.
 var ErrSilent = errors.New("mux: nothing heard from the peer in time")
 
+// ErrNotResumed says that a session's WebSocket was lost, and the session could
+// not be taken up on another one in time, or not by this peer.
+var ErrNotResumed = errors.New("mux: the session could not be resumed")
+
+// errTakenOver is why a WebSocket is given up that still looked alive.
+var errTakenOver = errors.New("mux: the peer has taken the session up on another WebSocket")
+
 // CloseCode says why a session ended.
 type CloseCode int32
 

@@ -19,16 +19,22 @@ const (
 	closeTimeout = 3 * time.Second
 )
 
-// Link is an ordered, reliable byte stream over WebSockets. Bytes are numbered
-// from 0 in each direction, and kept until the peer has acknowledged them.
+// Link is an ordered, reliable byte stream over a succession of WebSockets. Bytes
+// are numbered from 0 in each direction, and kept until the peer has
+// acknowledged them. When its WebSocket is lost, a Link is detached: it waits for
+// another one, on which both sides send again what the other lacks. Readers and
+// writers only notice a pause.
 //
 // Three goroutines work on a Link: its user's reader, who calls Read and with it
 // takes in acknowledgements and pings; the sender, the only one to write to the
-// WebSocket; and the watchman, who drops a WebSocket on which nothing is heard.
-// The last two end with the Link, and Close waits for them.
+// WebSocket; and the watchman, who drops a WebSocket on which nothing is heard,
+// and a Link that is detached for too long. The last two end with the Link, and
+// Close waits for them. Whoever attaches the next WebSocket suspends the Link
+// first, which makes the reader and the sender let go of the last one.
 type Link struct {
 	config Config
-	ws     *websocket.Conn
+	window time.Duration // how long the Link may be detached; 0: it ends instead
+	hooks  hooks
 
 	// The reader's own:
 	inbox   []byte   // what Read has yet to return
@@ -40,14 +46,26 @@ type Link struct {
 
 	// mu guards everything below. It is not held during I/O.
 	mu       sync.Mutex
-	sendable sync.Cond // the sender waits here for something to send
+	sendable sync.Cond // the sender waits here for something to send, and a WebSocket
+	attached sync.Cond // the reader waits here for a WebSocket
+	released sync.Cond // suspend waits here for reader and sender to let go
 	roomy    sync.Cond // Write waits here for room in the replay buffer
 	gate     gate      // and streams with much to send wait here before they Write
 	err      error     // the first failure; sticks
 
+	ws      *websocket.Conn // nil while the Link is detached
+	lost    chan struct{}   // closed when ws is lost
+	since   time.Time       // when ws was lost
+	cause   error           // and why
+	reading bool            // the reader holds a WebSocket, maybe the last one
+	writing bool            // the sender does
+	name    string          // what whoever attached ws calls it
+	fresh   bool            // no frame has come on ws yet
+
 	out   replay // written and not acknowledged, or being sent just now
 	sent  uint64 // offset in out up to which everything is on its way
 	batch int    // bytes from sent on that the sender is writing just now
+	tried uint64 // offset up to which anything was ever handed to a WebSocket
 	acked uint64 // offset up to which the peer has everything
 
 	received uint64 // bytes taken in from the peer
@@ -59,34 +77,50 @@ type Link struct {
 	control *relayv1.Frame // ping, pong, drain and close to be sent next; or nil
 	closing *ClosedError   // a Close frame with this reason is the last to be sent
 
-	heard    time.Time // when the last frame came in
-	awaiting time.Time // since when an answer is due and nothing was heard; or zero
-	pinged   uint64    // id of the last ping
-	ponged   uint64    // id of the last ping that was answered
+	heard    time.Time     // when the last frame came in
+	awaiting time.Time     // since when an answer is due and nothing was heard; or zero
+	patience time.Duration // how long that may last
+	pinged   uint64        // id of the last ping
+	ponged   uint64        // id of the last ping that was answered
 
-	drained chan struct{} // closed when the peer announces that it goes away
+	drain   *relayv1.Drain // what announce said; said again on each WebSocket
+	drained chan struct{}  // closed when the peer announces that it goes away
+}
+
+// hooks are told what happens to a Link. They are called without its mu.
+type hooks struct {
+	lost      func()            // the WebSocket was lost; it may be resumed
+	confirmed func(name string) // the first frame has come on the WebSocket of that name
+	ended     func()            // the Link has ended
 }
 
 var _ io.ReadWriteCloser = (*Link)(nil)
 
-// newLink starts a Link on a WebSocket that has just been opened.
-func newLink(ws *websocket.Conn, c Config) *Link {
-	ws.SetReadLimit(maxPeerData + maxControl)
+// newLink returns a Link that start starts.
+func newLink(c Config, window time.Duration, h hooks) *Link {
 	l := &Link{
 		config:  c,
-		ws:      ws,
+		window:  window,
+		hooks:   h,
 		ended:   make(chan struct{}),
 		drained: make(chan struct{}),
-		heard:   time.Now(),
 	}
-	l.sendable.L = &l.mu
-	l.roomy.L = &l.mu
+	for _, cond := range []*sync.Cond{&l.sendable, &l.attached, &l.released, &l.roomy} {
+		cond.L = &l.mu
+	}
 	l.ackTimer = time.AfterFunc(time.Hour, l.ackLate)
 	l.ackTimer.Stop()
+	return l
+}
+
+// start runs the Link on a WebSocket that has just been opened.
+func (l *Link) start(ws *websocket.Conn, name string) {
+	l.mu.Lock()
+	l.take(ws, name)
+	l.mu.Unlock()
 	l.workers.Add(2)
 	go l.send()
 	go l.watch()
-	return l
 }
 
 // Write queues b to be sent. It waits while the replay buffer is full, and fails
@@ -139,11 +173,23 @@ func (l *Link) fail(err error) {
 	l.err = err
 	l.ackTimer.Stop()
 	l.sendable.Broadcast()
+	l.attached.Broadcast()
 	l.roomy.Broadcast()
 	l.gate.admit(len(l.gate.waiting))
 	close(l.ended)
+	ws := l.ws
+	l.letGo(err)
 	l.mu.Unlock()
-	_ = l.ws.Close()
+	if ws != nil {
+		_ = ws.Close()
+	}
+	call(l.hooks.ended)
+}
+
+func call(hook func()) {
+	if hook != nil {
+		hook()
+	}
 }
 
 // Close ends the Link in good order, with the reason CloseDone. See shut.
@@ -155,15 +201,20 @@ func (l *Link) Close() error {
 // shut sends what is waiting and a Close frame with the reason, and waits for the
 // peer to close its end, since closing first could destroy what is still on its
 // way. It takes closeTimeout at most, and somebody must be reading meanwhile.
-// Then the Link has ended, and so have its goroutines.
+// Then the Link has ended, and so have its goroutines. A Link that is detached
+// ends at once.
 func (l *Link) shut(reason *ClosedError) {
 	l.mu.Lock()
+	detached := l.ws == nil
 	if l.err == nil && l.closing == nil {
 		l.closing = reason
 		l.controlFrame().Close = &relayv1.Close{Code: relayv1.Close_Code(reason.Code), Detail: clip(reason.Detail)}
 		l.sendable.Signal()
 	}
 	l.mu.Unlock()
+	if detached {
+		l.fail(reason)
+	}
 	timeout := time.NewTimer(closeTimeout)
 	defer timeout.Stop()
 	select {

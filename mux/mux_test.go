@@ -21,11 +21,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // are closed at the end of the test.
 func pair(t *testing.T, c Config) (client, server *Session) {
 	t.Helper()
+	acceptor := NewAcceptor(AcceptConfig{Config: c})
 	accepted := make(chan *Session, 1)
 	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s, err := Upgrade(w, r, c)
+		s, _, err := acceptor.Accept(w, r, "")
 		if err != nil {
-			t.Errorf("Upgrade: %v", err)
+			t.Errorf("Accept: %v", err)
 		}
 		accepted <- s
 	}))

@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -51,17 +52,15 @@ func (l *Link) receive() error {
 	if l.bye != nil {
 		return l.bye
 	}
-	kind, r, err := l.ws.NextReader()
-	if err != nil {
-		return err
+	ws := l.hold()
+	if ws == nil {
+		return l.Err()
 	}
-	if kind != websocket.BinaryMessage {
-		return protocolError("a message that is not binary")
-	}
-	l.message = messages.Get().(*message)
-	b, err := readMessage(r, l.message[:])
+	b, err := l.readMessage(ws)
 	if err != nil {
-		return err
+		l.unhold()
+		l.discard()
+		return l.readFailed(ws, err)
 	}
 	f, err := parseFrame(b)
 	if err != nil {
@@ -72,9 +71,60 @@ func (l *Link) receive() error {
 	return l.accept(&f)
 }
 
-// readMessage reads all of r into b, or into a larger buffer if it must. The
+// hold waits for a WebSocket and returns it to the reader, or nil if the Link has
+// ended.
+func (l *Link) hold() *websocket.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.err == nil && l.ws == nil {
+		l.attached.Wait()
+	}
+	if l.err != nil {
+		return nil
+	}
+	l.reading = true
+	return l.ws
+}
+
+// unhold is the end of what hold began; accept does the same in one step with
+// counting what was received.
+func (l *Link) unhold() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reading = false
+	l.released.Broadcast()
+}
+
+// readFailed detaches the Link from a WebSocket that was lost. What no other
+// WebSocket would mend ends the Link.
+func (l *Link) readFailed(ws *websocket.Conn, err error) error {
+	var wrong protocolError
+	if errors.As(err, &wrong) {
+		return err
+	}
+	if errors.Is(err, websocket.ErrReadLimit) {
+		return protocolError("a message that is too large")
+	}
+	l.detach(ws, err)
+	return nil
+}
+
+// readMessage reads one message into the reader's buffer.
+func (l *Link) readMessage(ws *websocket.Conn) ([]byte, error) {
+	kind, r, err := ws.NextReader()
+	if err != nil {
+		return nil, err
+	}
+	if kind != websocket.BinaryMessage {
+		return nil, protocolError("a message that is not binary")
+	}
+	l.message = messages.Get().(*message)
+	return readAll(r, l.message[:])
+}
+
+// readAll reads all of r into b, or into a larger buffer if it must. The
 // WebSocket's read limit bounds it.
-func readMessage(r io.Reader, b []byte) ([]byte, error) {
+func readAll(r io.Reader, b []byte) ([]byte, error) {
 	for n := 0; ; {
 		if n == len(b) {
 			b = append(b, make([]byte, maxPeerData)...)
@@ -90,10 +140,22 @@ func readMessage(r io.Reader, b []byte) ([]byte, error) {
 	}
 }
 
-// accept takes in what a frame says.
+// accept takes in what a frame says, and lets go of the WebSocket.
 func (l *Link) accept(f *frame) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	first, name := l.fresh, l.name
+	l.fresh = false
+	err := l.acceptLocked(f)
+	l.reading = false
+	l.released.Broadcast()
+	l.mu.Unlock()
+	if first && err == nil && l.hooks.confirmed != nil {
+		l.hooks.confirmed(name)
+	}
+	return err
+}
+
+func (l *Link) acceptLocked(f *frame) error {
 	if err := l.acknowledged(f.ack); err != nil {
 		return err
 	}
@@ -107,7 +169,7 @@ func (l *Link) accept(f *frame) error {
 		l.ponged = pong.GetId()
 	}
 	if f.control.GetDrain() != nil {
-		l.drain()
+		l.noteDrain()
 	}
 	l.heardNow()
 	if c := f.control.GetClose(); c != nil {
@@ -162,8 +224,8 @@ func (l *Link) ackLate() {
 	}
 }
 
-// drain is called with mu held.
-func (l *Link) drain() {
+// noteDrain is called with mu held.
+func (l *Link) noteDrain() {
 	select {
 	case <-l.drained:
 	default:

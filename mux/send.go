@@ -20,6 +20,7 @@ const writeBufferSize = maxFrameData + maxControl
 // outgoing is a frame on its way: header, then data, which stands in the replay
 // buffer.
 type outgoing struct {
+	ws     *websocket.Conn
 	header []byte
 	data   [][]byte
 	size   int
@@ -32,16 +33,12 @@ func (l *Link) send() {
 	defer l.workers.Done()
 	var o outgoing
 	for l.next(&o) {
-		err := l.post(&o)
-		l.mu.Lock()
-		l.posted(&o)
-		l.mu.Unlock()
+		err := o.post()
+		l.posted(&o, err)
 		if err != nil {
-			l.fail(err)
-			return
-		}
-		if o.last {
-			l.farewell()
+			l.detach(o.ws, err)
+		} else if o.last {
+			o.farewell()
 			return
 		}
 	}
@@ -52,13 +49,14 @@ func (l *Link) send() {
 func (l *Link) next(o *outgoing) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.err == nil && l.unsent() == 0 && !l.ackDue && l.control == nil {
+	for l.err == nil && (l.ws == nil || l.unsent() == 0 && !l.ackDue && l.control == nil) {
 		l.sendable.Wait()
 	}
-	if l.err != nil {
+	if l.err != nil || l.gather(o) != nil {
 		return false
 	}
-	return l.gather(o) == nil
+	o.ws, l.writing = l.ws, true
+	return true
 }
 
 // gather makes the next frame. It is called with mu held.
@@ -74,11 +72,7 @@ func (l *Link) gather(o *outgoing) (err error) {
 			o.last = true
 		}
 	}
-	ack := uint64(0)
-	if l.received > l.told {
-		ack = l.received
-	}
-	if o.header, err = appendFrame(o.header[:0], ack, control, n); err != nil {
+	if o.header, err = appendFrame(o.header[:0], l.received, control, n); err != nil {
 		return err
 	}
 	l.told, l.ackDue = l.received, false
@@ -88,15 +82,16 @@ func (l *Link) gather(o *outgoing) (err error) {
 	o.size = n
 	o.data = l.out.view(o.data[:0], l.sent, n)
 	l.batch = n
+	l.tried = max(l.tried, l.sent+uint64(n))
 	if l.awaiting.IsZero() && (n > 0 || control.GetPing() != nil) {
-		l.awaiting = time.Now()
+		l.await(time.Now(), l.config.Timeout)
 	}
 	return nil
 }
 
 // post writes a frame as one WebSocket message.
-func (l *Link) post(o *outgoing) error {
-	w, err := l.ws.NextWriter(websocket.BinaryMessage)
+func (o *outgoing) post() error {
+	w, err := o.ws.NextWriter(websocket.BinaryMessage)
 	if err != nil {
 		return err
 	}
@@ -113,16 +108,23 @@ func (l *Link) post(o *outgoing) error {
 
 // farewell closes the WebSocket's sending side (RFC 6455, section 7.1.2), which
 // tells the boxes in the middle what the Close frame told the peer.
-func (l *Link) farewell() {
+func (o *outgoing) farewell() {
 	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	_ = l.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(closeTimeout))
+	_ = o.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(closeTimeout))
 }
 
-// posted counts what was sent, drops what has been acknowledged meanwhile, and
-// lets streams through that wait for their turn. It is called with mu held.
-func (l *Link) posted(o *outgoing) {
-	l.sent += uint64(o.size)
+// posted lets go of the WebSocket, counts what was sent, drops what has been
+// acknowledged meanwhile, and lets streams through that wait for their turn. If
+// the WebSocket was lost, the peer will say how much of it has arrived.
+func (l *Link) posted(o *outgoing, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && l.ws == o.ws {
+		l.sent += uint64(o.size)
+	}
 	l.batch = 0
+	l.writing = false
+	l.released.Broadcast()
 	l.release()
 }
 
@@ -175,7 +177,8 @@ func (l *Link) announce(grace time.Duration, detail string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
-		l.controlFrame().Drain = &relayv1.Drain{GraceMs: uint64(grace.Milliseconds()), Detail: clip(detail)}
+		l.drain = &relayv1.Drain{GraceMs: uint64(grace.Milliseconds()), Detail: clip(detail)}
+		l.controlFrame().Drain = l.drain
 		l.sendable.Signal()
 	}
 }

@@ -3,11 +3,9 @@ package mux
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"github.com/hashicorp/yamux"
 )
 
@@ -22,35 +20,36 @@ const (
 
 // The header fields of the handshake; link.proto explains them.
 const (
-	subprotocol  = "ferry.v1"
-	sessionField = "Ferry-Session"
+	subprotocol   = "ferry.v1"
+	sessionField  = "Ferry-Session"
+	receivedField = "Ferry-Received"
+	windowField   = "Ferry-Resume-Window"
 )
 
 // Session carries many streams over one Link. All methods may be called
 // concurrently.
 type Session struct {
-	id   string
 	link *Link
 	yam  *yamux.Session
 
 	mu   sync.Mutex    // guards what follows
+	id   string        // the dialing end's: the name that resumes the session
 	open int           // streams that were opened or accepted, and not closed
 	idle chan struct{} // closed when open falls to 0; nil if nobody waits
 }
 
-// newSession runs yamux on a WebSocket that has just been opened.
-func newSession(id string, ws *websocket.Conn, c Config, make func(*carrier, *yamux.Config) (*yamux.Session, error)) (*Session, error) {
-	link := newLink(ws, c)
-	yam, err := make(&carrier{link: link}, yamuxConfig(c))
+// newSession runs yamux on a Link that runs.
+func newSession(link *Link, start func(*carrier, *yamux.Config) (*yamux.Session, error)) (*Session, error) {
+	yam, err := start(&carrier{link: link}, yamuxConfig(link.config))
 	if err != nil {
 		link.fail(err)
 		return nil, err
 	}
-	return &Session{id: id, link: link, yam: yam}, nil
+	return &Session{link: link, yam: yam}, nil
 }
 
-func dialed(c *carrier, y *yamux.Config) (*yamux.Session, error)   { return yamux.Client(c, y) }
-func accepted(c *carrier, y *yamux.Config) (*yamux.Session, error) { return yamux.Server(c, y) }
+func dialed(c *carrier, y *yamux.Config) (*yamux.Session, error) { return yamux.Client(c, y) }
+func served(c *carrier, y *yamux.Config) (*yamux.Session, error) { return yamux.Server(c, y) }
 
 // yamuxConfig turns off whatever in yamux judges time: the Link does that, and a
 // Link that is busy or being taken up again is not a dead one.
@@ -67,10 +66,6 @@ func yamuxConfig(c Config) *yamux.Config {
 	y.Logger = slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug)
 	return y
 }
-
-// ID returns the session's name, which both ends know. It is a secret: whoever
-// has it and the right token can take the session up.
-func (s *Session) ID() string { return s.id }
 
 // Open opens a stream. It does not wait for the peer, and fails only if the
 // session has ended; the error is that of Err.
@@ -139,11 +134,22 @@ func (s *Session) count(change int) {
 	}
 }
 
+// Attached reports whether the session has a WebSocket. Without one it goes on,
+// but nothing gets through.
+func (s *Session) Attached() bool { return s.link.isAttached() }
+
+// Lost returns a channel that is closed when the session's WebSocket of the
+// moment is lost, or the session has ended. [Dial] takes a session up again.
+func (s *Session) Lost() <-chan struct{} { return s.link.loss() }
+
+// LostBy returns why the session's last WebSocket was lost.
+func (s *Session) LostBy() error { return s.link.lossCause() }
+
 // Done is closed when the session has ended.
 func (s *Session) Done() <-chan struct{} { return s.link.ended }
 
 // Err returns why the session ended: a [*ClosedError] if that was on purpose,
-// [ErrSilent] or an error of the network otherwise. It is nil before.
+// [ErrNotResumed] or an error of the network otherwise. It is nil before.
 func (s *Session) Err() error { return s.link.Err() }
 
 // Drain tells the peer that this end goes away, and for how long it waits for
@@ -161,9 +167,14 @@ func (s *Session) Close(code CloseCode, detail string) error {
 	return s.yam.Close()
 }
 
-// sessionHeader is what either end says about the session in the handshake.
-func sessionHeader(id string) http.Header {
-	h := http.Header{}
-	h.Set(sessionField, id)
-	return h
+func (s *Session) name() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
+}
+
+func (s *Session) rename(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.id = id
 }

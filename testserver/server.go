@@ -13,27 +13,39 @@ import (
 // sessions, /healthz says whether it takes any. Whoever uses it as a handler must
 // call Shutdown or Close, since an [http.Server] forgets its WebSockets.
 type Server struct {
-	config Config
-	policy policy
-	routes *http.ServeMux
-	http   *http.Server
+	config   Config
+	policy   policy
+	acceptor *mux.Acceptor
+	routes   *http.ServeMux
+	http     *http.Server
 
 	// sessions counts the handlers of /v1/relay; Close and Shutdown wait for them.
 	sessions sync.WaitGroup
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex            // guards what follows
+	tokens   map[identity]struct{} // who is let in; nil: everybody
 	open     map[*session]struct{}
-	draining bool // no new sessions and no new tunnels
+	draining bool // no new sessions
 	closed   bool
 }
 
 // New returns an endpoint that does not listen anywhere yet.
 func New(c Config) *Server {
+	c = c.withDefaults()
 	s := &Server{
-		config: c.withDefaults(),
+		config: c,
 		policy: newPolicy(c.AllowPrivate),
+		acceptor: mux.NewAcceptor(mux.AcceptConfig{
+			Config:          mux.Config{Keepalive: c.Keepalive, ReplayBuffer: c.ReplayBuffer, Log: c.Log},
+			ResumeWindow:    c.ResumeWindow,
+			MaxDetached:     c.MaxDetached,
+			MaxDetachedEach: c.MaxDetachedEach,
+		}),
 		routes: http.NewServeMux(),
 		open:   make(map[*session]struct{}),
+	}
+	if c.Token != "" {
+		s.SetTokens(c.Token)
 	}
 	s.routes.HandleFunc("GET /v1/relay", s.relay)
 	s.routes.HandleFunc("GET /healthz", s.healthz)
@@ -53,33 +65,39 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok\n"))
 }
 
-// relay makes a session of the request and serves it until it ends.
+// relay makes a session of the request and serves it until it ends, or takes up
+// one that is being served already.
 func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
-	if !s.authorized(r) {
+	who, ok := s.authorize(r)
+	if !ok {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "the token is missing or wrong", http.StatusUnauthorized)
 		s.config.Log.Warn("session refused", "remote", r.RemoteAddr, "reason", "the token is missing or wrong")
 		return
 	}
-	if !s.enter() {
+	if !s.enter(s.acceptor.Resumes(r, string(who))) {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "this endpoint is shutting down", http.StatusServiceUnavailable)
 		return
 	}
 	defer s.sessions.Done()
-	link, err := mux.Upgrade(w, r, mux.Config{Keepalive: s.config.Keepalive, Log: s.config.Log})
-	if err != nil {
+	link, resumed, err := s.acceptor.Accept(w, r, string(who))
+	switch {
+	case err != nil:
 		s.config.Log.Warn("session refused", "remote", r.RemoteAddr, "reason", err)
-		return
+	case resumed:
+		s.config.Log.Info("session resumed", "remote", r.RemoteAddr)
+	default:
+		newSession(s, link, who, r.RemoteAddr).serve()
 	}
-	newSession(s, link, r.RemoteAddr).serve()
 }
 
-// enter counts a handler in, unless the server is going away.
-func (s *Server) enter() bool {
+// enter counts a handler in, unless the server is going away: then it only takes
+// up its own sessions.
+func (s *Server) enter(resumes bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining {
+	if s.closed || s.draining && !resumes {
 		return false
 	}
 	s.sessions.Add(1)
@@ -126,9 +144,11 @@ func (s *Server) startDraining(closed bool) []*session {
 	return open
 }
 
-// Shutdown refuses new sessions and new tunnels, tells the clients so, and lets
-// the open tunnels finish until ctx ends. Then it does what Close does. It
-// returns nil if all tunnels finished, otherwise the error of ctx.
+// Shutdown refuses new sessions, asks the clients to open others elsewhere, and
+// lets the tunnels of the old ones finish until ctx ends. Then it does what Close
+// does. The clients are not asked all at once, since they come back at once: it
+// takes up to an eighth of the time that ctx leaves. Shutdown returns nil if all
+// tunnels finished, otherwise the error of ctx.
 func (s *Server) Shutdown(ctx context.Context) error {
 	grace := time.Duration(0)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -136,8 +156,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	var idle sync.WaitGroup
 	for _, one := range s.startDraining(false) {
-		one.drain(grace)
-		idle.Go(func() { one.link.WaitIdle(ctx) })
+		idle.Go(func() { one.drainAndWait(ctx, grace) })
 	}
 	idle.Wait()
 	err := ctx.Err()

@@ -1,7 +1,9 @@
 package testserver
 
 import (
+	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -16,13 +18,14 @@ const connectTimeout = 10 * time.Second
 type session struct {
 	server *Server
 	link   *mux.Session
+	who    identity
 	log    *slog.Logger
 
 	tunnels sync.WaitGroup // the goroutines of tunnel
 }
 
-func newSession(s *Server, link *mux.Session, remote string) *session {
-	return &session{server: s, link: link, log: s.config.Log.With("remote", remote)}
+func newSession(s *Server, link *mux.Session, who identity, remote string) *session {
+	return &session{server: s, link: link, who: who, log: s.config.Log.With("remote", remote)}
 }
 
 // serve accepts tunnels until the session ends, and waits for them.
@@ -46,14 +49,26 @@ func (s *session) serve() {
 // accept gives a stream its goroutine, or refuses it. It does not wait for the
 // client.
 func (s *session) accept(stream *mux.Stream) {
-	switch {
-	case s.server.isDraining():
-		_ = wire.Reject(stream, wire.DestinationUnavailable, "the endpoint is shutting down")
-	case s.link.Streams() > s.server.config.MaxTunnels:
+	if s.link.Streams() > s.server.config.MaxTunnels {
 		_ = wire.Reject(stream, wire.ConnectionLimitReached, "this session has too many tunnels")
-	default:
-		s.tunnels.Go(func() { s.tunnel(stream) })
+		return
 	}
+	s.tunnels.Go(func() { s.tunnel(stream) })
+}
+
+// drainAndWait asks the client to move, at some time within an eighth of the
+// grace, and returns when the tunnels have finished or ctx has ended. New tunnels
+// are served until the client has moved.
+func (s *session) drainAndWait(ctx context.Context, grace time.Duration) {
+	if grace > 8 {
+		select {
+		case <-time.After(rand.N(grace / 8)):
+		case <-s.link.Done():
+		case <-ctx.Done():
+		}
+	}
+	s.drain(grace)
+	s.link.WaitIdle(ctx)
 }
 
 // drain tells the client that the endpoint goes away.

@@ -17,13 +17,14 @@ import (
 // clientFlags are those of client and run.
 type clientFlags struct {
 	tokenFlags
-	URL         string        `name:"url" placeholder:"URL" help:"The endpoint: ws, wss, http or https; /v1/relay if it has no path."`
-	CA          string        `name:"ca" placeholder:"FILE" help:"A PEM file of certificates to trust beside the system's."`
-	Listen      string        `default:"127.0.0.1:0" help:"Where tools connect; port 0 takes a free one. (${default})"`
-	ConnectWait time.Duration `default:"10s" help:"How long a CONNECT waits while there is no session. (${default})"`
-	MaxWaiting  int           `default:"1024" help:"How many CONNECTs may wait so. (${default})"`
-	Grace       time.Duration `default:"10s" help:"How long open tunnels may finish after SIGTERM. (${default})"`
-	Keepalive   time.Duration `default:"15s" help:"How long the session may be silent before it is probed. (${default})"`
+	URL          []string      `name:"url" placeholder:"URL" help:"The endpoint: ws, wss, http or https; /v1/relay if it has no path. Further ones are tried in turn."`
+	CA           string        `name:"ca" placeholder:"FILE" help:"A PEM file of certificates to trust beside the system's."`
+	Listen       string        `default:"127.0.0.1:0" help:"Where tools connect; port 0 takes a free one. (${default})"`
+	ConnectWait  time.Duration `default:"10s" help:"How long a CONNECT waits while there is no session. (${default})"`
+	MaxWaiting   int           `default:"1024" help:"How many CONNECTs may wait so. (${default})"`
+	Grace        time.Duration `default:"10s" help:"How long open tunnels may finish after SIGTERM. (${default})"`
+	Keepalive    time.Duration `default:"15s" help:"How long the session may be silent before it is probed. (${default})"`
+	ReplayBuffer byteSize      `default:"16MiB" help:"How much the session may have sent that the endpoint has not acknowledged. (${default})"`
 }
 
 // start makes the client.
@@ -35,10 +36,13 @@ func (f *clientFlags) start(log *slog.Logger) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(f.URL) == 0 {
+		f.URL = []string{""}
+	}
 	c, err := client.New(client.Config{
-		URL: f.URL, TokenSource: f.read, TLS: trust,
+		URL: f.URL[0], Fallbacks: f.URL[1:], TokenSource: f.read, TLS: trust,
 		Listen: f.Listen, ConnectWait: f.ConnectWait, MaxWaiting: f.MaxWaiting,
-		Grace: f.Grace, Keepalive: f.Keepalive, Log: log,
+		Grace: f.Grace, Keepalive: f.Keepalive, ReplayBuffer: int(f.ReplayBuffer), Log: log,
 	})
 	var network *net.OpError
 	if err != nil && !errors.As(err, &network) {
@@ -84,6 +88,7 @@ func (c *clientCommand) Run(flags *logFlags) error {
 	}
 	defer note.remove(one.ProxyURL())
 	fmt.Println(one.ProxyURL())
+	defer c.onNewToken(log, one.Renew)()
 	return untilSignal(log, one.Run, func() { _ = one.Close() })
 }
 

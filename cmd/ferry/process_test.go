@@ -161,7 +161,7 @@ func (p *process) tunnel() (tool, far *net.TCPConn) {
 func startPair(t *testing.T) (server, client *process) {
 	t.Helper()
 	home := t.TempDir()
-	server = start(t, home, "testserver", "--listen", "127.0.0.1:0", "--token", "secret", "--allow-private", "--drain-timeout", "5s")
+	server = start(t, home, "testserver", "--listen", "127.0.0.1:0", "--token", "secret", "--allow-private", "--drain-timeout", "5s", "--resume-window", "1s")
 	client = start(t, home, "client", "--url", server.url, "--token", "secret", "--grace", "5s")
 	return server, client
 }

@@ -47,6 +47,7 @@ func (r *runCommand) Run(flags *logFlags) error {
 	if err != nil {
 		return err
 	}
+	defer r.onNewToken(log, one.Renew)()
 	ran := make(chan error, 1)
 	go func() { ran <- one.Run(context.Background()) }()
 	err = r.execute(one)
@@ -56,7 +57,7 @@ func (r *runCommand) Run(flags *logFlags) error {
 
 // ensureEndpoint starts a test server in this process if no endpoint is given.
 func (r *runCommand) ensureEndpoint(log *slog.Logger) (stop func(), err error) {
-	if r.URL != "" {
+	if len(r.URL) > 0 {
 		return func() {}, nil
 	}
 	endpoint, err := testserver.Start(testserver.Config{AllowPrivate: r.AllowPrivate, Log: log.With("half", "testserver")})
@@ -64,7 +65,7 @@ func (r *runCommand) ensureEndpoint(log *slog.Logger) (stop func(), err error) {
 		return nil, err
 	}
 	fmt.Fprintln(os.Stderr, "ferry: no --url given: using a test server inside this process")
-	r.URL, r.Token, r.TokenFile = endpoint.URL, endpoint.Token, ""
+	r.URL, r.Token, r.TokenFile = []string{endpoint.URL}, endpoint.Token, ""
 	return func() { _ = endpoint.Close() }, nil
 }
 

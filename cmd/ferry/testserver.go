@@ -22,6 +22,10 @@ type testserverCommand struct {
 	DialTimeout   time.Duration `default:"10s" help:"How long resolving and connecting a target may take. (${default})"`
 	MaxTunnels    int           `default:"16384" help:"How many tunnels one client may have open. (${default})"`
 	Keepalive     time.Duration `default:"15s" help:"How long a session may be silent before it is probed. (${default})"`
+	ResumeWindow  time.Duration `default:"60s" help:"How long a client whose WebSocket was lost may take to come back to its tunnels. (${default})"`
+	MaxDetached   int           `default:"1024" help:"How many such clients are waited for. (${default})"`
+	ReplayBuffer  byteSize      `default:"16MiB" help:"How much a session may have sent that its client has not acknowledged. (${default})"`
+	Chaos         chaosFlag     `placeholder:"FAULTS" help:"Misbehave on purpose: drop=5s,freeze=30s/3s,latency=40ms,rate=20mbit, any of them."`
 	DrainTimeout  time.Duration `default:"30s" help:"How long open tunnels may finish after SIGTERM. (${default})"`
 }
 
@@ -39,7 +43,10 @@ func (t *testserverCommand) Run(flags *logFlags) error {
 	server := testserver.New(testserver.Config{
 		Token: token, AllowPrivate: t.AllowPrivate, DialTimeout: t.DialTimeout,
 		MaxTunnels: t.MaxTunnels, Keepalive: t.Keepalive, Log: log,
+		ResumeWindow: t.window(), MaxDetached: t.MaxDetached, ReplayBuffer: int(t.ReplayBuffer),
+		DrainTimeout: t.DrainTimeout,
 	})
+	defer t.onNewToken(log, func() { t.reload(log, server) })()
 	fmt.Printf("%s://%s\n", scheme, listener.Addr())
 	return untilSignal(log, func(ctx context.Context) error {
 		return t.serve(ctx, server, listener)
@@ -62,6 +69,26 @@ func (t *testserverCommand) serve(ctx context.Context, server *testserver.Server
 	return <-served
 }
 
+// window is the resume window; on the command line 0 means none.
+func (t *testserverCommand) window() time.Duration {
+	if t.ResumeWindow == 0 {
+		return -1
+	}
+	return t.ResumeWindow
+}
+
+// reload lets in whoever has the token that the file holds now.
+func (t *testserverCommand) reload(log *slog.Logger, server *testserver.Server) {
+	token, err := t.read()
+	if err != nil {
+		log.Error("the old token stays good", "reason", err)
+		return
+	}
+	if token != "" {
+		server.SetTokens(token)
+	}
+}
+
 // listen opens the socket, with TLS if that is asked for.
 func (t *testserverCommand) listen(token string) (l net.Listener, scheme string, err error) {
 	address, err := net.ResolveTCPAddr("tcp", t.Listen)
@@ -78,6 +105,7 @@ func (t *testserverCommand) listen(token string) (l net.Listener, scheme string,
 	if l, err = net.ListenTCP("tcp", address); err != nil {
 		return nil, "", err
 	}
+	l = t.Chaos.listener(l)
 	if config == nil {
 		return l, "ws", nil
 	}
