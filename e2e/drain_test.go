@@ -58,11 +58,7 @@ backend endpoints
 	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	haproxy, err := exec.LookPath("haproxy")
-	if err != nil {
-		haproxy = "/usr/sbin/haproxy"
-	}
-	cmd := exec.Command(haproxy, "-db", "-f", file)
+	cmd := exec.Command("haproxy", "-db", "-f", file)
 	cmd.ExtraFiles = []*os.File{socket}
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said

@@ -15,17 +15,17 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// endpoint is an Acceptor behind a web server; the request's Identity field says
+// keeper is an Acceptor behind a web server; the request's Identity field says
 // who the client is.
-type endpoint struct {
+type keeper struct {
 	*Acceptor
 	url      string
 	sessions chan *Session // the new ones
 }
 
-func newEndpoint(t *testing.T, c AcceptConfig) *endpoint {
+func newKeeper(t *testing.T, c AcceptConfig) *keeper {
 	t.Helper()
-	e := &endpoint{Acceptor: NewAcceptor(c), sessions: make(chan *Session, 100)}
+	e := &keeper{Acceptor: NewAcceptor(c), sessions: make(chan *Session, 100)}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s, resumed, err := e.Accept(w, r, r.Header.Get("Authorization")); err == nil && !resumed {
 			e.sessions <- s
@@ -38,7 +38,7 @@ func newEndpoint(t *testing.T, c AcceptConfig) *endpoint {
 }
 
 // dial opens a session, and returns both ends.
-func (e *endpoint) dial(t *testing.T, token string) (client, server *Session) {
+func (e *keeper) dial(t *testing.T, token string) (client, server *Session) {
 	t.Helper()
 	client, err := Dial(t.Context(), e.url, DialConfig{Token: token})
 	if err != nil {
@@ -62,7 +62,7 @@ func lose(s *Session) {
 
 // claim sends a resume request by hand, and reports whether it was granted. What
 // it was given instead is closed.
-func (e *endpoint) claim(t *testing.T, token, id, received string) (granted bool, status int) {
+func (e *keeper) claim(t *testing.T, token, id, received string) (granted bool, status int) {
 	t.Helper()
 	header := http.Header{}
 	header.Set("Authorization", "Bearer "+token)
@@ -96,7 +96,7 @@ func roundTrip(t *testing.T, client, server *Session) {
 	_ = far.Close()
 }
 
-func (e *endpoint) resume(t *testing.T, client *Session, token string) {
+func (e *keeper) resume(t *testing.T, client *Session, token string) {
 	t.Helper()
 	s, err := Dial(t.Context(), e.url, DialConfig{Token: token, Resume: client})
 	if err != nil || s != client {
@@ -106,7 +106,7 @@ func (e *endpoint) resume(t *testing.T, client *Session, token string) {
 
 func TestForgedResumesAreRefused(t *testing.T) {
 	t.Parallel()
-	e := newEndpoint(t, AcceptConfig{})
+	e := newKeeper(t, AcceptConfig{})
 	client, server := e.dial(t, "alice")
 	roundTrip(t, client, server)
 	first := client.name()
@@ -145,7 +145,7 @@ func TestForgedResumesAreRefused(t *testing.T) {
 // notices.
 func TestResumeTakesOverAWebSocketThatLooksAlive(t *testing.T) {
 	t.Parallel()
-	e := newEndpoint(t, AcceptConfig{})
+	e := newKeeper(t, AcceptConfig{})
 	client, server := e.dial(t, "alice")
 	roundTrip(t, client, server)
 	e.resume(t, client, "alice") // while attached
@@ -157,7 +157,7 @@ func TestResumeTakesOverAWebSocketThatLooksAlive(t *testing.T) {
 
 func TestDetachedSessionsAreLimited(t *testing.T) {
 	t.Parallel()
-	e := newEndpoint(t, AcceptConfig{MaxDetached: 4, MaxDetachedEach: 2})
+	e := newKeeper(t, AcceptConfig{MaxDetached: 4, MaxDetachedEach: 2})
 	ended := func(s *Session) bool {
 		select {
 		case <-s.Done():
@@ -186,7 +186,7 @@ func TestDetachedSessionsAreLimited(t *testing.T) {
 
 func TestWindowOfASession(t *testing.T) {
 	t.Parallel()
-	e := newEndpoint(t, AcceptConfig{ResumeWindow: time.Second})
+	e := newKeeper(t, AcceptConfig{ResumeWindow: time.Second})
 	client, server := e.dial(t, "alice")
 	lose(client)
 	for who, s := range map[string]*Session{"client": client, "endpoint": server} {
@@ -195,7 +195,7 @@ func TestWindowOfASession(t *testing.T) {
 			t.Errorf("after the window the %s's session ended with %v, want ErrNotResumed", who, s.Err())
 		}
 	}
-	none := newEndpoint(t, AcceptConfig{ResumeWindow: -1})
+	none := newKeeper(t, AcceptConfig{ResumeWindow: -1})
 	client, server = none.dial(t, "alice")
 	lose(client)
 	<-server.Done()
@@ -205,7 +205,7 @@ func TestWindowOfASession(t *testing.T) {
 // A session that was given up while it was detached is not waited for.
 func TestResumeOfAnEndedSession(t *testing.T) {
 	t.Parallel()
-	e := newEndpoint(t, AcceptConfig{})
+	e := newKeeper(t, AcceptConfig{})
 	client, server := e.dial(t, "alice")
 	lose(client)
 	<-server.Lost()
@@ -222,7 +222,7 @@ func TestResumeOfAnEndedSession(t *testing.T) {
 }
 
 func TestMemoryStaysFlatOverResumes(t *testing.T) {
-	e := newEndpoint(t, AcceptConfig{})
+	e := newKeeper(t, AcceptConfig{})
 	client, server := e.dial(t, "alice")
 	heap := func() uint64 {
 		runtime.GC()
@@ -260,7 +260,7 @@ func TestMemoryStaysFlatOverResumes(t *testing.T) {
 func TestPeerThatNeverAcknowledges(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
-	e := newEndpoint(t, AcceptConfig{Config: Config{ReplayBuffer: limit, Window: 16 << 20}})
+	e := newKeeper(t, AcceptConfig{Config: Config{ReplayBuffer: limit, Window: 16 << 20}})
 	header := http.Header{}
 	dialer := websocket.Dialer{Subprotocols: []string{subprotocol}}
 	ws, _, err := dialer.DialContext(context.Background(), e.url, header)

@@ -24,6 +24,8 @@ type Config struct {
 	Window int
 	// Log gets what goes wrong below the level of errors. Nothing by default.
 	Log *slog.Logger
+
+	wall func() time.Time // the wall clock; tests have their own
 }
 
 func (c Config) withDefaults() Config {
@@ -42,6 +44,9 @@ func (c Config) withDefaults() Config {
 	c.Window = max(c.Window, 256<<10)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.wall == nil {
+		c.wall = wallClock
 	}
 	return c
 }

@@ -55,7 +55,7 @@ func Dial(ctx context.Context, url string, c DialConfig) (*Session, error) {
 			header.Set(receivedField, strconv.FormatUint(received, 10))
 		}
 	}
-	ws, answer, err := c.dialer().DialContext(ctx, url, header)
+	ws, answer, err := c.upgrade(ctx, url, header)
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake):
 		return nil, handshakeError(answer)
@@ -97,6 +97,32 @@ func (c *DialConfig) enter(ws *websocket.Conn, answer http.Header) (*Session, er
 	}
 	s.rename(answer.Get(sessionField))
 	return s, nil
+}
+
+// upgrade dials. Once it has connected, gorilla looks at the deadline of ctx only,
+// so the end of ctx has to close the connection.
+func (c *DialConfig) upgrade(ctx context.Context, url string, header http.Header) (*websocket.Conn, *http.Response, error) {
+	dialer := c.dialer()
+	connect := dialer.NetDialContext
+	if connect == nil {
+		connect = new(net.Dialer).DialContext
+	}
+	release := func() bool { return true }
+	dialer.NetDialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := connect(ctx, network, address)
+		if err == nil {
+			release = context.AfterFunc(ctx, func() { _ = conn.Close() })
+		}
+		return conn, err
+	}
+	ws, answer, err := dialer.DialContext(ctx, url, header)
+	if !release() {
+		if err == nil {
+			_ = ws.Close()
+		}
+		return nil, nil, context.Cause(ctx)
+	}
+	return ws, answer, err
 }
 
 // dialer does not look at the proxy variables of the environment: they lead to

@@ -32,6 +32,14 @@ const (
 	CloseInternalError = CloseCode(relayv1.Close_CODE_INTERNAL_ERROR)
 )
 
+// closeCode reads a code from the wire.
+func closeCode(c relayv1.Close_Code) CloseCode {
+	if _, known := relayv1.Close_Code_name[int32(c)]; !known {
+		return CloseUnspecified
+	}
+	return CloseCode(c)
+}
+
 // String returns the code in lower case, such as "shutdown".
 func (c CloseCode) String() string {
 	return strings.ToLower(strings.TrimPrefix(relayv1.Close_Code(c).String(), "CODE_"))

@@ -1,6 +1,9 @@
 package mux
 
 import (
+	"strings"
+	"unicode/utf8"
+
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -91,10 +94,16 @@ func appendFrame(b []byte, ack uint64, control *relayv1.Frame, n int) ([]byte, e
 	return b, nil
 }
 
-// clip shortens a line for a person to what a frame may carry.
+// clip makes a line for a person fit for a frame: not too long, and UTF-8, without
+// which protobuf would send nothing at all.
 func clip(detail string) string {
+	detail = strings.ToValidUTF8(detail, "?")
 	if len(detail) <= maxDetail {
 		return detail
 	}
-	return detail[:maxDetail]
+	end := maxDetail
+	for !utf8.RuneStart(detail[end]) {
+		end--
+	}
+	return detail[:end]
 }

@@ -90,12 +90,13 @@ func TestDialSendsTheTokenAndTheSubprotocol(t *testing.T) {
 }
 
 func TestDialRefusesAnEndpointOfAnotherProtocol(t *testing.T) {
+	named := http.Header{sessionField: {"x"}}
 	for name, test := range map[string]struct {
 		subprotocols []string
 		header       http.Header
 	}{
-		"that speaks no subprotocol": {nil, sessionHeader("x")},
-		"that speaks another":        {[]string{"chat"}, sessionHeader("x")},
+		"that speaks no subprotocol": {nil, named},
+		"that speaks another":        {[]string{"chat"}, named},
 		"that names no session":      {[]string{subprotocol}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -141,10 +142,11 @@ func knock(t *testing.T, url string, subprotocols []string, header http.Header) 
 	return answer.StatusCode
 }
 
-func TestUpgradeRefuses(t *testing.T) {
+func TestAcceptRefuses(t *testing.T) {
+	acceptor := NewAcceptor(AcceptConfig{})
 	url := endpoint(t, func(w http.ResponseWriter, r *http.Request) {
-		if session, err := Upgrade(w, r, Config{}); err == nil {
-			t.Errorf("Upgrade made a session of %v", r.Header)
+		if session, _, err := acceptor.Accept(w, r, ""); err == nil {
+			t.Errorf("Accept made a session of %v", r.Header)
 			_ = session.Close(CloseDone, "")
 		}
 	})
@@ -166,11 +168,31 @@ func TestUpgradeRefuses(t *testing.T) {
 	}
 }
 
-func TestUpgradeRefusesAPlainRequest(t *testing.T) {
+func TestAcceptRefusesAPlainRequest(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/v1/relay", nil)
 	r.Header.Set("Sec-Websocket-Protocol", subprotocol)
 	w := httptest.NewRecorder()
-	if _, err := Upgrade(w, r, Config{}); err == nil || w.Code != http.StatusBadRequest {
+	if _, _, err := NewAcceptor(AcceptConfig{}).Accept(w, r, ""); err == nil || w.Code != http.StatusBadRequest {
 		t.Errorf("a request that asks for no upgrade gave %v and was answered with %d; want an error and 400", err, w.Code)
+	}
+}
+
+func TestDialEndsWithItsContext(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	url := endpoint(t, func(http.ResponseWriter, *http.Request) {
+		close(arrived)
+		<-release
+	})
+	defer close(release)
+	ctx, cancel := context.WithCancel(t.Context())
+	var canceled time.Time
+	go func() {
+		<-arrived
+		canceled = time.Now()
+		cancel()
+	}()
+	_, err := Dial(ctx, url, DialConfig{})
+	if took := time.Since(canceled); err == nil || took > time.Second {
+		t.Errorf("Dial: %v, %v after its context had ended; want an error at once", err, took)
 	}
 }

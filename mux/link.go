@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ const (
 	// closeTimeout bounds how long a Link that closes takes to send what is
 	// waiting and to see the peer go.
 	closeTimeout = 3 * time.Second
+	// partTime bounds how long a peer that broke the protocol is told so.
+	partTime = 100 * time.Millisecond
 )
 
 // Link is an ordered, reliable byte stream over a succession of WebSockets. Bytes
@@ -43,6 +46,7 @@ type Link struct {
 
 	workers sync.WaitGroup
 	ended   chan struct{} // closed once err is set
+	parted  chan struct{} // closed by the sender once the Close frame is out
 
 	// mu guards everything below. It is not held during I/O.
 	mu       sync.Mutex
@@ -76,6 +80,7 @@ type Link struct {
 
 	control *relayv1.Frame // ping, pong, drain and close to be sent next; or nil
 	closing *ClosedError   // a Close frame with this reason is the last to be sent
+	broken  bool           // a Close frame goes out at once, and nothing else
 
 	heard    time.Time     // when the last frame came in
 	awaiting time.Time     // since when an answer is due and nothing was heard; or zero
@@ -103,6 +108,7 @@ func newLink(c Config, window time.Duration, h hooks) *Link {
 		window:  window,
 		hooks:   h,
 		ended:   make(chan struct{}),
+		parted:  make(chan struct{}),
 		drained: make(chan struct{}),
 	}
 	for _, cond := range []*sync.Cond{&l.sendable, &l.attached, &l.released, &l.roomy} {
@@ -223,6 +229,32 @@ func (l *Link) shut(reason *ClosedError) {
 		l.fail(reason)
 	}
 	l.workers.Wait()
+}
+
+// breakOff ends the Link because of what its reader found. A peer that broke the
+// protocol is told so, if that takes no time; the rest is not worth sending.
+func (l *Link) breakOff(err error) {
+	var wrong protocolError
+	if errors.As(err, &wrong) {
+		l.mu.Lock()
+		if l.err == nil && l.ws != nil && l.closing == nil {
+			l.broken = true
+			l.controlFrame().Close = &relayv1.Close{Code: relayv1.Close_CODE_PROTOCOL_ERROR, Detail: clip(string(wrong))}
+			l.sendable.Signal()
+		}
+		broken := l.broken
+		l.mu.Unlock()
+		if broken {
+			told := time.NewTimer(partTime)
+			defer told.Stop()
+			select {
+			case <-l.parted:
+			case <-l.ended:
+			case <-told.C:
+			}
+		}
+	}
+	l.fail(err)
 }
 
 // controlFrame returns the frame to which the next control message is added. It

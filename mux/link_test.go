@@ -97,7 +97,8 @@ func linked(t *testing.T, c Config) (*Link, *peer, <-chan error) {
 func unread(t *testing.T, c Config) (*Link, *websocket.Conn) {
 	t.Helper()
 	near, far := webSockets(t)
-	link := newLink(near, c.withDefaults())
+	link := newLink(c.withDefaults(), 0, hooks{})
+	link.start(near, "")
 	t.Cleanup(func() {
 		link.fail(errors.New("the test is over"))
 		_ = far.Close()
@@ -212,7 +213,7 @@ func TestLinkWithUnacknowledgedDataAndASilentPeerEnds(t *testing.T) {
 			time.Sleep(wait)
 			start := time.Now()
 			mustWrite(t, link, []byte("hello"))
-			wantEnd(t, link, start, 10*time.Second, ErrSilent)
+			wantEnd(t, link, start, 8*time.Second, ErrSilent)
 		})
 	}
 }
@@ -222,7 +223,7 @@ func TestLinkToAPeerThatTakesNothingEnds(t *testing.T) {
 		link, _ := unread(t, Config{})
 		start := time.Now()
 		mustWrite(t, link, []byte("hello"))
-		wantEnd(t, link, start, 10*time.Second, ErrSilent)
+		wantEnd(t, link, start, 8*time.Second, ErrSilent)
 	})
 }
 
@@ -232,15 +233,15 @@ func TestAnyFrameIsASignOfLife(t *testing.T) {
 		mustWrite(t, link, []byte("hello"))
 		var last time.Time
 		for range 5 {
-			time.Sleep(9 * time.Second)
+			time.Sleep(7 * time.Second)
 			p.say(t, &relayv1.Frame{}) // it acknowledges nothing
 			last = time.Now()
 		}
 		synctest.Wait()
 		if err := link.Err(); err != nil {
-			t.Fatalf("the Link ended with %v; want it alive, a frame came every 9 s", err)
+			t.Fatalf("the Link ended with %v; want it alive, a frame came every 7 s", err)
 		}
-		wantEnd(t, link, last, 10*time.Second, ErrSilent)
+		wantEnd(t, link, last, 8*time.Second, ErrSilent)
 	})
 }
 
@@ -271,7 +272,7 @@ func TestAcknowledgedDataNeedsNoPingSoon(t *testing.T) {
 		link, p, _ := linked(t, Config{})
 		mustWrite(t, link, []byte("hello"))
 		p.next(t)
-		time.Sleep(9 * time.Second)
+		time.Sleep(7 * time.Second)
 		p.say(t, &relayv1.Frame{Ack: 5})
 		heard := time.Now()
 		if ping := p.next(t); ping.GetPing() == nil || ping.at.Sub(heard) != 15*time.Second {
@@ -675,6 +676,65 @@ func TestEndOfTheLinkFreesWhoeverWaitsForATurn(t *testing.T) {
 		link.fail(ErrSilent)
 		if !<-turn || !link.waitTurn(nil) {
 			t.Errorf("waitTurn reported no turn; want one, Write says then why the Link has ended")
+		}
+	})
+}
+
+func TestLongDetailOfADrainIsNotCutInsideARune(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link, p, _ := linked(t, Config{})
+		link.announce(time.Second, "x"+strings.Repeat("é", 300))
+		if f := p.next(t); f.GetDrain() == nil {
+			t.Errorf("got %v; want the drain", f.Frame)
+		}
+		mustWrite(t, link, []byte("hello"))
+		if f := p.next(t); string(f.GetData()) != "hello" {
+			t.Errorf("got %v behind it; want the data", f.Frame)
+		}
+	})
+}
+
+func TestLongDetailOfACloseIsNotCutInsideARune(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link, p, _ := linked(t, Config{})
+		go link.shut(&ClosedError{Code: CloseShutdown, Detail: "x" + strings.Repeat("é", 300)})
+		if f := p.next(t); f.GetClose().GetCode() != relayv1.Close_CODE_SHUTDOWN {
+			t.Errorf("got %v; want it with its detail", f.Frame)
+		}
+	})
+}
+
+func TestUnknownCloseCodeIsUnspecified(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link, p, _ := linked(t, Config{})
+		p.say(t, &relayv1.Frame{Close: &relayv1.Close{Code: 99}})
+		<-link.ended
+		var c *ClosedError
+		if !errors.As(link.Err(), &c) || c.Code != CloseUnspecified {
+			t.Errorf("the Link ended with %v; want a close for no reason that is known", link.Err())
+		}
+	})
+}
+
+func TestReadAfterTheEndReturnsTheReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link, _ := unread(t, Config{})
+		link.fail(ErrSilent)
+		for range 1500 {
+			if _, err := link.Read(make([]byte, 1)); !errors.Is(err, ErrSilent) {
+				t.Fatalf("Read: %v; want why the Link ended", err)
+			}
+		}
+	})
+}
+
+func TestPeerThatBreaksTheProtocolIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link, p, _ := linked(t, Config{})
+		p.say(t, &relayv1.Frame{Ack: 5})
+		<-link.ended
+		if f, ok := <-p.frames; !ok || f.GetClose().GetCode() != relayv1.Close_CODE_PROTOCOL_ERROR {
+			t.Errorf("the peer was sent %v, then %v; want a Close with the reason", f.Frame, p.err)
 		}
 	})
 }

@@ -4,16 +4,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	relayv1 "ferry/proto/relay/v1"
 )
 
 const (
 	// tick is how often the watchman looks at the wall clock.
 	tick = time.Second
-	// jump is how much later than expected a tick must come to mean that the
-	// machine was paused.
+	// jump is how much later than planned he must come to mean that the machine
+	// was paused.
 	jump = 2 * time.Second
 	// probeTimeout is how long the peer has to answer after a pause.
 	probeTimeout = time.Second
@@ -25,20 +23,22 @@ const (
 // of life: on a slow link the answer itself may have to wait behind much data.
 func (l *Link) watch() {
 	defer l.workers.Done()
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	last := wallClock()
+	wait := l.check(time.Now())
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	last := l.config.wall()
 	for {
 		select {
 		case <-l.ended:
 			return
-		case <-ticker.C:
-			now := wallClock()
-			if now.Sub(last) > tick+jump {
+		case <-timer.C:
+			now := l.config.wall()
+			if now.Sub(last) > wait+jump {
 				l.probe()
 			}
 			last = now
-			l.check(time.Now())
+			wait = l.check(time.Now())
+			timer.Reset(wait)
 		}
 	}
 }
@@ -47,34 +47,44 @@ func (l *Link) watch() {
 // a machine is suspended.
 func wallClock() time.Time { return time.Now().Round(0) }
 
-// check does what the time demands.
-func (l *Link) check(now time.Time) {
-	ws, dead, expired := l.verdict(now)
+// check does what the time demands, and returns when to look again.
+func (l *Link) check(now time.Time) time.Duration {
+	l.mu.Lock()
+	ws := l.ws
+	wait, expired := l.verdict(now)
+	l.mu.Unlock()
 	switch {
-	case dead:
-		l.detach(ws, ErrSilent)
-	case expired != nil:
+	case expired == nil:
+		return min(wait, tick)
+	case ws == nil:
 		l.fail(expired)
+	default:
+		l.detach(ws, expired)
 	}
+	return tick
 }
 
-// verdict reports whether the WebSocket is dead, or why the Link is to end. It
-// asks for a sign of life if it is time.
-func (l *Link) verdict(now time.Time) (ws *websocket.Conn, dead bool, expired error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// verdict returns how much time is left, or why the WebSocket, or without one the
+// Link, has to go. It asks for a sign of life if it is time. It is called with mu
+// held.
+func (l *Link) verdict(now time.Time) (left time.Duration, expired error) {
 	switch {
-	case l.err != nil:
 	case l.ws == nil:
-		if now.Sub(l.since) >= l.window {
+		if left = l.window - now.Sub(l.since); left <= 0 {
 			expired = fmt.Errorf("%w in %v: %w", ErrNotResumed, l.window, l.cause)
 		}
+		return left, expired
 	case !l.awaiting.IsZero():
-		dead = now.Sub(l.awaiting) >= l.patience
-	case now.Sub(l.heard) >= l.config.Keepalive:
-		l.ping(l.config.Timeout)
+		if left = l.patience - now.Sub(l.awaiting); left <= 0 {
+			expired = ErrSilent
+		}
+		return left, expired
 	}
-	return l.ws, dead, expired
+	if left = l.config.Keepalive - now.Sub(l.heard); left <= 0 {
+		l.ping(l.config.Timeout)
+		return l.config.Timeout, nil
+	}
+	return left, nil
 }
 
 // probe asks for a sign of life right now: after a pause, the WebSocket may be

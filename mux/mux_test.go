@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // are closed at the end of the test.
 func pair(t *testing.T, c Config) (client, server *Session) {
 	t.Helper()
-	acceptor := NewAcceptor(AcceptConfig{Config: c})
+	acceptor := NewAcceptor(AcceptConfig{Config: c, ResumeWindow: -1})
 	accepted := make(chan *Session, 1)
 	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, _, err := acceptor.Accept(w, r, "")

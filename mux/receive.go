@@ -29,7 +29,7 @@ var messages = sync.Pool{New: func() any { return new(message) }}
 func (l *Link) Read(p []byte) (int, error) {
 	for len(l.inbox) == 0 {
 		if err := l.receive(); err != nil {
-			l.fail(err)
+			l.breakOff(err)
 			return 0, l.Err()
 		}
 	}
@@ -103,7 +103,7 @@ func (l *Link) readFailed(ws *websocket.Conn, err error) error {
 		return err
 	}
 	if errors.Is(err, websocket.ErrReadLimit) {
-		return protocolError("a message that is too large")
+		return err // gorilla has told the peer
 	}
 	l.detach(ws, err)
 	return nil
@@ -173,7 +173,7 @@ func (l *Link) acceptLocked(f *frame) error {
 	}
 	l.heardNow()
 	if c := f.control.GetClose(); c != nil {
-		l.bye = &ClosedError{Code: CloseCode(c.GetCode()), Detail: c.GetDetail(), Remote: true}
+		l.bye = &ClosedError{Code: closeCode(c.GetCode()), Detail: c.GetDetail(), Remote: true}
 	}
 	return nil
 }

@@ -109,7 +109,7 @@ func (c *fickleConn) Write(p []byte) (int, error) {
 	c.net.cuts.Add(1)
 	n := max(0, int64(len(p))+left)
 	_, _ = c.Conn.Write(p[:n])
-	_ = c.Conn.Close()
+	_ = c.Close()
 	return int(n), errors.New("cut")
 }
 

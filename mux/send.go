@@ -32,39 +32,52 @@ type outgoing struct {
 func (l *Link) send() {
 	defer l.workers.Done()
 	var o outgoing
-	for l.next(&o) {
-		err := o.post()
+	for {
+		ok, err := l.next(&o)
+		if err != nil {
+			l.fail(err)
+		}
+		if !ok {
+			return
+		}
+		err = o.post()
 		l.posted(&o, err)
 		if err != nil {
 			l.detach(o.ws, err)
 		} else if o.last {
 			o.farewell()
+			close(l.parted)
 			return
 		}
 	}
 }
 
 // next waits for something to send and gathers it. It returns false when the
-// Link has ended.
-func (l *Link) next(o *outgoing) bool {
+// Link has ended, or has to.
+func (l *Link) next(o *outgoing) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.err == nil && (l.ws == nil || l.unsent() == 0 && !l.ackDue && l.control == nil) {
 		l.sendable.Wait()
 	}
-	if l.err != nil || l.gather(o) != nil {
-		return false
+	if l.err != nil {
+		return false, nil
+	}
+	if err := l.gather(o); err != nil {
+		return false, err
 	}
 	o.ws, l.writing = l.ws, true
-	return true
+	return true, nil
 }
 
 // gather makes the next frame. It is called with mu held.
 func (l *Link) gather(o *outgoing) (err error) {
 	n := min(l.unsent(), maxFrameData)
 	control := l.control
-	o.last = false
-	if control.GetClose() != nil {
+	o.last = l.broken
+	if l.broken {
+		n = 0
+	} else if control.GetClose() != nil {
 		// Close is the last frame: the data in front of it goes first.
 		if n < l.unsent() {
 			control = nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	relayv1 "ferry/proto/relay/v1"
@@ -172,4 +173,22 @@ func TestAbortTwiceAndCloseAfterwardsDoNothing(t *testing.T) {
 	wantEOF(t, fromNear)
 	_, err := near.Write([]byte("x"))
 	wantAbort(t, "Write", err, AbortError{Code: AbortReset, Detail: "first"})
+}
+
+func TestPeerThatBreaksTheProtocolIsTold(t *testing.T) {
+	near, far := memPipe(chunkSize)
+	put(t, near, dataChunk([]byte("x")))
+	_, _, err := Accept(t.Context(), far)
+	wantAbort(t, "Accept", err, AbortError{Code: AbortProtocolError})
+	if abort := wantControl(t, &decoder{src: near}).GetAbort(); abort.GetCode() != relayv1.Abort_CODE_PROTOCOL_ERROR {
+		t.Errorf("the peer was told %v; want the reason", abort)
+	}
+}
+
+func TestLongDetailIsNotCutInsideARune(t *testing.T) {
+	near, _, fromNear := opened(t, chunkSize)
+	_ = near.Abort(AbortReset, "x"+strings.Repeat("é", 300))
+	if abort := wantControl(t, fromNear).GetAbort(); abort.GetCode() != relayv1.Abort_CODE_RESET {
+		t.Errorf("the peer was told %v; want the reason", abort)
+	}
 }

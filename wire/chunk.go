@@ -3,6 +3,8 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -47,12 +49,18 @@ func encodeControl(chunk *relayv1.Chunk) ([]byte, error) {
 	return proto.MarshalOptions{}.MarshalAppend(b, chunk)
 }
 
-// clip shortens a line for a person to what a chunk may carry.
+// clip makes a line for a person fit for a chunk: not too long, and UTF-8, without
+// which protobuf would send nothing at all.
 func clip(detail string) string {
+	detail = strings.ToValidUTF8(detail, "?")
 	if len(detail) <= maxDetail {
 		return detail
 	}
-	return detail[:maxDetail]
+	end := maxDetail
+	for !utf8.RuneStart(detail[end]) {
+		end--
+	}
+	return detail[:end]
 }
 
 func connectChunk(t Target) *relayv1.Chunk {

@@ -15,6 +15,9 @@ const linger = 30 * time.Second
 // still arrives, then EOF; a far end that goes on sending gets an abort. It does
 // not block, and later calls do nothing. Blocked calls return [net.ErrClosed].
 func (c *Conn) Close() error {
+	if c.broken.Load() {
+		return c.Abort(AbortProtocolError, "")
+	}
 	if !c.readEnd.stop(net.ErrClosed) {
 		return nil
 	}
@@ -31,11 +34,13 @@ func (c *Conn) Close() error {
 func (c *Conn) part() {
 	<-c.writing // the writer was interrupted and gives it back
 	defer c.stream.Close()
-	if c.torn != nil {
-		return // the stream ends inside a chunk: the far end sees a cut
-	}
 	late := time.AfterFunc(linger, c.interruptAll)
 	defer late.Stop()
+	if c.torn != nil {
+		if _, err := c.stream.Write(c.torn); err != nil {
+			return // the stream ends inside a chunk: the far end sees a cut
+		}
+	}
 	if !c.sentEnd.Load() && !c.writeLast(endChunk()) {
 		return
 	}
@@ -116,9 +121,9 @@ func (c *Conn) awaitAbort() error {
 	case err == nil && chunk.GetAbort() != nil:
 		_ = c.handle(chunk)
 	case err == nil:
-		c.failRead(lost(protocolError("a chunk after the end")))
+		c.loseRead(protocolError("a chunk after the end"))
 	default:
-		c.failRead(lost(err))
+		c.loseRead(err)
 	}
 	return c.readErr
 }

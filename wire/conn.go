@@ -39,7 +39,8 @@ type Conn struct {
 
 	sentEnd atomic.Bool // End or Refused went out; set with the token held
 	gotLast atomic.Bool // readErr is set; set with reading held
-	failed  atomic.Bool // readErr is not io.EOF; likewise
+	failed  atomic.Bool // the stream is lost, or the far end gave the tunnel up; likewise
+	broken  atomic.Bool // the far end broke the protocol, and is to be told; likewise
 }
 
 var (
@@ -163,6 +164,7 @@ func (c *Conn) advance() error {
 func (c *Conn) handle(chunk *relayv1.Chunk) error {
 	switch k := chunk.GetKind().(type) {
 	case *relayv1.Chunk_Abort:
+		c.failed.Store(true)
 		c.failRead(&AbortError{Code: abortCode(k.Abort.GetCode()), Detail: k.Abort.GetDetail(), Remote: true})
 	case *relayv1.Chunk_Connected:
 		if c.answered {
@@ -173,6 +175,7 @@ func (c *Conn) handle(chunk *relayv1.Chunk) error {
 		if c.answered {
 			return protocolError("a refusal after the answer")
 		}
+		c.failed.Store(true)
 		c.failRead(&RefusedError{Code: refusalCode(k.Refused.GetCode()), Detail: k.Refused.GetDetail()})
 	case *relayv1.Chunk_End:
 		if !c.answered {
@@ -195,22 +198,30 @@ func (c *Conn) endRead(err error) error {
 	case interrupted != nil:
 		return interrupted
 	}
-	c.failRead(lost(err))
+	c.loseRead(err)
 	return c.readErr
+}
+
+// loseRead makes what the stream or the decoder reported the last word of this
+// direction. It is called with reading held.
+func (c *Conn) loseRead(err error) {
+	abort := lost(err)
+	c.broken.Store(abort.Code == AbortProtocolError)
+	c.failed.Store(abort.Code != AbortProtocolError)
+	c.failRead(abort)
 }
 
 // failRead makes err the last word of this direction, and frees a writer that
 // waits for a far end which reads no more. It is called with reading held.
 func (c *Conn) failRead(err error) {
 	c.readErr = err
-	c.failed.Store(true)
 	c.gotLast.Store(true)
 	c.writeEnd.stop(err)
 }
 
 // lost says what a failure of the stream means: the tunnel was cut, whatever
 // the stream calls it.
-func lost(err error) error {
+func lost(err error) *AbortError {
 	var wrong protocolError
 	if errors.As(err, &wrong) {
 		return &AbortError{Code: AbortProtocolError, Err: err}

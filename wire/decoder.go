@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	relayv1 "ferry/proto/relay/v1"
@@ -78,7 +79,7 @@ func (d *decoder) dataHeader(in []byte, size, n int) (bool, error) {
 	switch {
 	case m == 0 && len(in)-n-1 < binary.MaxVarintLen64:
 		return false, nil
-	case m <= 0 || length > maxData || 1+m+int(length) != size:
+	case m <= 0 || m != protowire.SizeVarint(length) || length > maxData || 1+m+int(length) != size:
 		return false, protocolError("a data chunk whose lengths do not agree")
 	}
 	d.lo += n + 1 + m
@@ -99,10 +100,15 @@ func (d *decoder) body() (*relayv1.Chunk, error) {
 			}
 		}
 	}
-	chunk := new(relayv1.Chunk)
-	err := proto.Unmarshal(d.control, chunk)
+	control := d.control
 	d.control = nil
-	if err != nil {
+	return parseControl(control)
+}
+
+// parseControl parses a chunk of any kind but data.
+func parseControl(b []byte) (*relayv1.Chunk, error) {
+	chunk := new(relayv1.Chunk)
+	if err := proto.Unmarshal(b, chunk); err != nil {
 		return nil, protocolError("a control chunk that is no protobuf message")
 	}
 	switch chunk.GetKind().(type) {
@@ -111,7 +117,23 @@ func (d *decoder) body() (*relayv1.Chunk, error) {
 	case *relayv1.Chunk_Data:
 		return nil, protocolError("a data chunk that does not begin with its data")
 	}
+	if kinds(b) > 1 { // Unmarshal lets the last one win
+		return nil, protocolError("a chunk of several kinds")
+	}
 	return chunk, nil
+}
+
+// kinds counts the fields of a valid message that Chunk knows.
+func kinds(b []byte) (count int) {
+	known := (*relayv1.Chunk)(nil).ProtoReflect().Descriptor().Fields()
+	for len(b) > 0 {
+		number, _, n := protowire.ConsumeField(b)
+		if known.ByNumber(number) != nil {
+			count++
+		}
+		b = b[n:]
+	}
+	return count
 }
 
 // fill reads more into buf. An end of the stream inside a chunk is

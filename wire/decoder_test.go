@@ -373,3 +373,17 @@ func TestDataPathAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestDecoderRefusesALengthThatIsNotMinimal(t *testing.T) {
+	items, err := decodeAll(bytes.NewReader(delimited(dataTag, 0x81, 0, 'x')))
+	if len(items) != 0 {
+		t.Errorf("got %v, %v; want it refused", items, err)
+	}
+}
+
+func TestDecoderRefusesAChunkOfTwoKinds(t *testing.T) {
+	items, err := decodeAll(bytes.NewReader(delimited(2<<3|2, 0, 5<<3|2, 0)))
+	if len(items) != 0 {
+		t.Errorf("got %v, %v; want it refused", items, err)
+	}
+}

@@ -284,3 +284,11 @@ func TestRejectRefusesWithoutReading(t *testing.T) {
 	}
 	wantEOF(t, fromFar)
 }
+
+func TestDetailThatIsNotUTF8IsSentAllTheSame(t *testing.T) {
+	near, far := memPipe(chunkSize)
+	if err := Reject(far, DNSError, "lookup \xff: no such host"); err != nil {
+		t.Errorf("Reject: %v", err)
+	}
+	wantControl(t, &decoder{src: near})
+}

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	relayv1 "ferry/proto/relay/v1"
 )
 
 // tcpPair returns the two ends of a TCP connection on loopback.
@@ -249,4 +251,13 @@ func TestJoinOfTwoTunnelsHalfClosesAndAborts(t *testing.T) {
 		t.Errorf("the outcome is %+v; want %d bytes from A and the abort", out, chunkSize)
 	}
 	_ = near.Close()
+}
+
+func TestJoinTellsAPeerThatBreaksTheProtocol(t *testing.T) {
+	_, far, fromNear, outcome := joined(t)
+	put(t, far, controlChunk(connectedChunk()))
+	<-outcome
+	if abort := wantControl(t, fromNear).GetAbort(); abort.GetCode() != relayv1.Abort_CODE_PROTOCOL_ERROR {
+		t.Errorf("the peer was told %v; want the reason", abort)
+	}
 }

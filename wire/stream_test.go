@@ -134,6 +134,8 @@ func TestConformanceOnStreamsWithAWindow(t *testing.T) {
 				return near, far, func() {
 					_ = near.Abort(AbortCanceled, "")
 					_ = far.Abort(AbortCanceled, "")
+					_ = a.Close() // a Conn that was closed lingers on its stream
+					_ = b.Close()
 				}, nil
 			})
 		})
