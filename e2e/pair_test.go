@@ -63,7 +63,7 @@ func newPairWith(t *testing.T, point func(*testserver.Endpoint, *client.Config),
 	}
 	t.Cleanup(func() { _ = p.endpoint.Close() })
 	point(p.endpoint, &local)
-	if local.Token == "" {
+	if local.Token == "" && local.TokenSource == nil {
 		local.Token = p.endpoint.Token
 	}
 	p.client = run(t, local)

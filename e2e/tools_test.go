@@ -12,7 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // web serves handler over TLS, and returns its URL and a file with its
@@ -105,5 +108,73 @@ func TestGitClonesAndPushes(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join(work, "two", "file"))
 	if err != nil || !bytes.Equal(got, noise(8, 3<<20)) {
 		t.Errorf("the clone's file has %d bytes, %v; want what was pushed", len(got), err)
+	}
+}
+
+// curl and git don't notice a hundred cuts of the WebSocket under them.
+func TestCurlAndGitSurviveAHundredCuts(t *testing.T) {
+	t.Parallel()
+	root, work := t.TempDir(), t.TempDir()
+	p, path := pairOver(t, 0)
+	execPath := bytes.TrimSpace(p.tool(root, "", "git", "--exec-path"))
+	data := noise(9, 100<<20)
+	backend := &cgi.Handler{
+		Path: filepath.Join(string(execPath), "git-http-backend"),
+		Env:  []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=a", "REMOTE_ADDR=127.0.0.1"},
+	}
+	url, certificate := web(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/file" {
+			_, _ = w.Write(data)
+			return
+		}
+		backend.ServeHTTP(w, r)
+	}))
+	git := func(args ...string) { p.tool(work, certificate, append([]string{"git"}, args...)...) }
+	git("init", "-q", "-b", "main", filepath.Join(root, "repo.git"))
+	file := filepath.Join(root, "repo.git", "file")
+	if err := os.WriteFile(file, data[:20<<20], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	git("-C", filepath.Join(root, "repo.git"), "add", "file")
+	git("-C", filepath.Join(root, "repo.git"), "commit", "-q", "-m", "a file")
+
+	stop := make(chan struct{})
+	var cutter, tools sync.WaitGroup
+	var cuts atomic.Int64
+	cutter.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(80 * time.Millisecond):
+				path.cut()
+				cuts.Add(1)
+			}
+		}
+	})
+	tools.Go(func() {
+		got := p.tool(work, certificate, "curl", "-sS", "--fail", "--limit-rate", "10M", url+"/file")
+		if !bytes.Equal(got, data) {
+			t.Errorf("curl downloaded %d bytes that are not the %d of the file", len(got), len(data))
+		}
+	})
+	tools.Go(func() {
+		for i := 0; cuts.Load() < 100; i++ {
+			clone := fmt.Sprintf("clone%d", i)
+			git("clone", "-q", "-b", "main", url+"/repo.git", clone)
+			got, err := os.ReadFile(filepath.Join(work, clone, "file"))
+			if err != nil || !bytes.Equal(got, data[:20<<20]) {
+				t.Errorf("clone %d: the file has %d bytes, %v; want what was committed", i, len(got), err)
+			}
+			_ = os.RemoveAll(filepath.Join(work, clone))
+		}
+	})
+	tools.Wait()
+	close(stop)
+	cutter.Wait()
+	resumes := len(p.logs.lines("half=client", "session resumed"))
+	t.Logf("%d cuts, %d resumes", cuts.Load(), resumes)
+	if resumes < 50 {
+		t.Errorf("the session was resumed %d times in %d cuts; the tools were not put to the test", resumes, cuts.Load())
 	}
 }

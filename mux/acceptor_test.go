@@ -60,6 +60,17 @@ func lose(s *Session) {
 	<-lost
 }
 
+// awaitKept waits until a lost session has been put with the others.
+func (e *keeper) awaitKept(s *Session) {
+	for kept := false; !kept; runtime.Gosched() {
+		e.mu.Lock()
+		for _, one := range e.detached {
+			kept = kept || one.session == s
+		}
+		e.mu.Unlock()
+	}
+}
+
 // claim sends a resume request by hand, and reports whether it was granted. What
 // it was given instead is closed.
 func (e *keeper) claim(t *testing.T, token, id, received string) (granted bool, status int) {
@@ -170,6 +181,7 @@ func TestDetachedSessionsAreLimited(t *testing.T) {
 		client, server := e.dial(t, token)
 		lose(client)
 		<-server.Lost()
+		e.awaitKept(server)
 		return server
 	}
 	first, second, third := drop("alice"), drop("alice"), drop("alice")

@@ -116,8 +116,8 @@ func (c *Conn) awaitAbort() error {
 	switch {
 	case interrupted != nil:
 		return nil
-	case err != nil && c.sentEnd.Load():
-		return nil
+	case err != nil && c.ending.Load():
+		return nil // the far end may be through before the writer here notices
 	case err == nil && chunk.GetAbort() != nil:
 		_ = c.handle(chunk)
 	case err == nil:

@@ -37,7 +37,8 @@ type Conn struct {
 	torn     []byte // the rest of a chunk whose writing was interrupted
 	writeEnd deadline
 
-	sentEnd atomic.Bool // End or Refused went out; set with the token held
+	ending  atomic.Bool // End or Refused is going out, or has; set with the token held
+	sentEnd atomic.Bool // it has; likewise
 	gotLast atomic.Bool // readErr is set; set with reading held
 	failed  atomic.Bool // the stream is lost, or the far end gave the tunnel up; likewise
 	broken  atomic.Bool // the far end broke the protocol, and is to be told; likewise

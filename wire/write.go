@@ -100,10 +100,10 @@ func (c *Conn) sendLast(last *relayv1.Chunk) error {
 	if err != nil {
 		return c.unlockWrite(err)
 	}
+	c.ending.Store(true)
 	accepted, err := c.send(chunk)
-	if accepted {
-		c.sentEnd.Store(true)
-	}
+	c.sentEnd.Store(accepted)
+	c.ending.Store(accepted)
 	return c.unlockWrite(err)
 }
 

@@ -333,3 +333,92 @@ func TestEnvLeadsToolsToTheRunningClient(t *testing.T) {
 		t.Errorf("after the client's end: %s, %v; want status 1 and the reason", out, err)
 	}
 }
+
+// Killed and started again, the server knows none of its old sessions: their
+// tunnels are reset, and the next CONNECT works.
+func TestServerKilledAndRestarted(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	server := start(t, home, "testserver", "--listen", "127.0.0.1:0", "--allow-private")
+	client := start(t, home, "client", "--url", server.url)
+	tool, _ := client.tunnel()
+	server.end(syscall.SIGKILL)
+	address := strings.TrimPrefix(server.url, "ws://")
+	start(t, home, "testserver", "--listen", address, "--allow-private")
+	mustReset(t, "the tool", tool)
+	client.awaitSaid("does not have it any more", 1) // why the tunnel was cut
+	tool, target := client.tunnel()
+	_, _ = io.WriteString(target, "again")
+	_ = target.Close()
+	if got, err := io.ReadAll(tool); err != nil || string(got) != "again" {
+		t.Errorf("the next tunnel: %q, %v", got, err)
+	}
+}
+
+// awaitSaid waits until a process has said something so many times.
+func (p *process) awaitSaid(what string, times int) {
+	p.t.Helper()
+	for began := time.Now(); strings.Count(p.said(), what) < times; time.Sleep(5 * time.Millisecond) {
+		if time.Since(began) > patience {
+			p.t.Fatalf("not said %d times in %v: %q: %s", times, patience, what, p.said())
+		}
+	}
+}
+
+// A token that is replaced in the file, or SIGHUP, moves to a new session; open
+// tunnels carry on. The server lets its old token's sessions go when their
+// tunnels have finished.
+func TestTokenRotation(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	file := filepath.Join(home, "token")
+	write := func(token string) {
+		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first")
+	server := start(t, home, "testserver", "--listen", "127.0.0.1:0", "--allow-private", "--token-file", file)
+	client := start(t, home, "client", "--url", server.url, "--token-file", file)
+	tool, target := client.tunnel()
+
+	client.signal(syscall.SIGHUP)
+	client.awaitSaid("session opened", 2)
+
+	write("second")
+	server.awaitSaid("token was withdrawn", 1)
+	client.awaitSaid("session opened", 3)
+	another, far := client.tunnel()
+	for _, pair := range []struct{ tool, target net.Conn }{{tool, target}, {another, far}} {
+		_, _ = io.WriteString(pair.target, "still here")
+		_ = pair.target.Close()
+		if got, err := io.ReadAll(pair.tool); err != nil || string(got) != "still here" {
+			t.Errorf("a tunnel over a rotation: %q, %v", got, err)
+		}
+		_ = pair.tool.Close()
+	}
+	client.awaitSaid("session ended", 2)
+	if strings.Contains(client.said()+server.said(), "token down") {
+		t.Errorf("a token was turned down in the course: %s", client.said())
+	}
+}
+
+// Everything at once, on purpose: a transfer survives.
+func TestChaos(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	server := start(t, home, "testserver", "--listen", "127.0.0.1:0", "--allow-private",
+		"--chaos", "drop=400ms,freeze=1s/200ms,latency=10ms,rate=100mbit")
+	client := start(t, home, "client", "--url", server.url)
+	tool, target := client.tunnel()
+	sent := bytes.Repeat([]byte("chaos"), 4<<20)
+	go func() {
+		_, _ = target.Write(sent)
+		_ = target.CloseWrite()
+	}()
+	got, err := io.ReadAll(tool)
+	if err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("through chaos came %d of %d bytes, then %v; want all, and a clean EOF", len(got), len(sent), err)
+	}
+	client.awaitSaid("session resumed", 3)
+}

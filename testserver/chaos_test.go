@@ -1,0 +1,31 @@
+package testserver
+
+import (
+	"testing"
+	"time"
+)
+
+func TestParseFaults(t *testing.T) {
+	for list, want := range map[string]Faults{
+		"":              {},
+		"drop=5s":       {Drop: 5 * time.Second},
+		"freeze=30s/3s": {FreezeEach: 30 * time.Second, FreezeFor: 3 * time.Second},
+		"latency=40ms":  {Latency: 40 * time.Millisecond},
+		"rate=20mbit":   {Rate: 20_000_000},
+		"rate=500kbit":  {Rate: 500_000},
+		"rate=1gbit":    {Rate: 1_000_000_000},
+		"rate=300bit":   {Rate: 300},
+		"drop=1s,rate=1mbit,latency=1ms,freeze=1s/1s": {
+			Drop: time.Second, Rate: 1_000_000, Latency: time.Millisecond, FreezeEach: time.Second, FreezeFor: time.Second},
+	} {
+		if got, err := ParseFaults(list); err != nil || got != want {
+			t.Errorf("%q: %+v, %v; want %+v", list, got, err, want)
+		}
+	}
+	for _, bad := range []string{"x", "drop", "drop=", "drop=5", "drop=-1s", "drop=0s", "freeze=1s", "freeze=1s/", "freeze=/1s",
+		"rate=20", "rate=mbit", "rate=-1mbit", "rate=0bit", "rate=1tbit", "latency=slow", "drop=1s,", "drop=1s rate=1mbit"} {
+		if got, err := ParseFaults(bad); err == nil {
+			t.Errorf("%q: %+v; want an error", bad, got)
+		}
+	}
+}
