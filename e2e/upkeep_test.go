@@ -23,7 +23,7 @@ func TestConnectWaitsForTheSession(t *testing.T) {
 	_ = p.connect(address).Close()
 	path.freeze()
 	path.cut()
-	eventually(t, "told about the loss", func() bool { return len(p.logs.lines("connection lost")) > 0 })
+	eventually(t, "told about the loss", func() bool { return len(p.logs.lines("half=client", "connection lost")) > 0 })
 	time.AfterFunc(time.Second, path.thaw)
 	began := time.Now()
 	one := p.connect(address)
@@ -44,7 +44,7 @@ func TestConnectWaitsForALimitedTime(t *testing.T) {
 	p.connect(target(t, echo))
 	path.freeze()
 	path.cut()
-	eventually(t, "told about the loss", func() bool { return len(p.logs.lines("connection lost")) > 0 })
+	eventually(t, "told about the loss", func() bool { return len(p.logs.lines("half=client", "connection lost")) > 0 })
 	var all sync.WaitGroup
 	var waited, crowded atomic.Int64
 	for range 12 {

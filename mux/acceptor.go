@@ -224,6 +224,7 @@ func (a *Acceptor) confirmed(one *accepted, id string) {
 
 // lost keeps a session whose WebSocket was lost, within the limits.
 func (a *Acceptor) lost(one *accepted) {
+	a.config.Log.Info("connection lost; waiting for the client", "window", a.config.ResumeWindow, "reason", one.link.lossCause())
 	a.mu.Lock()
 	var excess *accepted
 	if one.link.Err() == nil { // otherwise ended has been called, or is about to be

@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,9 +11,9 @@ import (
 
 // pausable is a wall clock that a test can set ahead, as a machine's is that was
 // suspended: the monotonic clock stands still meanwhile.
-type pausable struct{ ahead time.Duration }
+type pausable struct{ ahead atomic.Int64 }
 
-func (p *pausable) now() time.Time { return wallClock().Add(p.ahead) }
+func (p *pausable) now() time.Time { return wallClock().Add(time.Duration(p.ahead.Load())) }
 
 func TestPauseProbesThePeerAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -20,7 +21,7 @@ func TestPauseProbesThePeerAtOnce(t *testing.T) {
 		link, p, _ := linked(t, Config{wall: clock.now})
 		time.Sleep(2500 * time.Millisecond)
 		paused := time.Now()
-		clock.ahead = time.Hour
+		clock.ahead.Store(int64(time.Hour))
 		ping := p.next(t)
 		if ping.GetPing() == nil || ping.at.Sub(paused) > tick {
 			t.Errorf("%v came %v after the pause; want a ping within %v", ping.Frame, ping.at.Sub(paused), tick)
@@ -37,7 +38,7 @@ func TestPauseLeavesALivingPeerAlone(t *testing.T) {
 		var clock pausable
 		link, p, _ := linked(t, Config{wall: clock.now})
 		for range 3 {
-			clock.ahead += time.Hour
+			clock.ahead.Add(int64(time.Hour))
 			ping := p.next(t)
 			p.say(t, &relayv1.Frame{Pong: &relayv1.Pong{Id: ping.GetPing().GetId()}})
 			time.Sleep(5 * time.Second)
@@ -53,7 +54,7 @@ func TestClockThatIsSetBackChangesNothing(t *testing.T) {
 		var clock pausable
 		_, p, _ := linked(t, Config{wall: clock.now})
 		time.Sleep(2500 * time.Millisecond)
-		clock.ahead = -time.Hour
+		clock.ahead.Store(-int64(time.Hour))
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		select {
