@@ -81,6 +81,34 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
+// Sessions that die while they are lost leave nothing behind either.
+func TestNothingIsLeftOfALostSession(t *testing.T) {
+	p, path := pairOver(t, 0, func(s *testserver.Config, _ *client.Config) { s.ResumeWindow = time.Second })
+	address := target(t, echo)
+	_ = p.connect(address).Close()
+	goroutines, files := settled(t)
+	for range 3 {
+		var tools []*tool
+		for range 20 {
+			one := p.connect(address)
+			_, _ = io.WriteString(one, "x")
+			mustRead(t, one, []byte("x"))
+			tools = append(tools, one)
+		}
+		path.freeze()
+		path.cut()
+		for _, one := range tools {
+			mustReset(t, "the tool", one)
+			_ = one.Close()
+		}
+		path.thaw()
+	}
+	_ = p.connect(address).Close() // there is a session again
+	eventually(t, "back to the goroutines and descriptors of before", func() bool {
+		return runtime.NumGoroutine() <= goroutines && descriptors(t) <= files
+	})
+}
+
 // settled returns how many goroutines and descriptors there are once nothing is
 // under way any more: when their number has not changed for a while.
 func settled(t *testing.T) (goroutines, files int) {

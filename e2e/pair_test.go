@@ -52,7 +52,7 @@ func newPairWith(t *testing.T, point func(*testserver.Endpoint, *client.Config),
 	t.Helper()
 	p := &pair{t: t, logs: &logs{}}
 	log := slog.New(slog.NewTextHandler(p.logs, nil))
-	server := testserver.Config{AllowPrivate: true, Log: log.With("half", "server")}
+	server := testserver.Config{AllowPrivate: true, Resolver: resolver(t), Log: log.With("half", "server")}
 	local := client.Config{Log: log.With("half", "client")}
 	for _, change := range changes {
 		change(&server, &local)

@@ -2,6 +2,7 @@ package testserver
 
 import (
 	"log/slog"
+	"net"
 	"time"
 )
 
@@ -16,6 +17,8 @@ type Config struct {
 	AllowPrivate bool
 	// DialTimeout bounds resolving and connecting a target. 10 s by default.
 	DialTimeout time.Duration
+	// Resolver looks names up. The system's by default.
+	Resolver *net.Resolver
 	// MaxTunnels is how many tunnels one session may have open; more are refused
 	// as connection_limit_reached. 16384 by default.
 	MaxTunnels int

@@ -14,7 +14,7 @@ import (
 func (s *Server) dial(target wire.Target) (*net.TCPConn, *wire.RefusedError) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.DialTimeout)
 	defer cancel()
-	dialer := net.Dialer{Control: s.policy}
+	dialer := net.Dialer{Control: s.policy, Resolver: s.config.Resolver}
 	conn, err := dialer.DialContext(ctx, "tcp", target.String())
 	if err != nil {
 		code, detail := refusal(err)
