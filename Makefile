@@ -21,7 +21,7 @@ generate:
 
 # Each fuzz target for a minute.
 fuzz:
-	@for package in wire mux; do \
+	@for package in wire mux client testserver; do \
 	  for target in $$(go test -list '^Fuzz' ./$$package | grep '^Fuzz'); do \
 	    echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime 1m ./$$package || exit 1; \
 	  done; done

@@ -133,6 +133,9 @@ func (m *member) closeWhenMoved(ctx context.Context) {
 	select {
 	case <-m.moved:
 		m.WaitIdle(ctx)
+		if ctx.Err() != nil {
+			return // hold closes it
+		}
 		_ = m.Close(mux.CloseDone, "the client has moved to another session")
 	case <-m.Done():
 	}

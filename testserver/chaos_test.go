@@ -3,7 +3,11 @@ package testserver
 import (
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestParseFaults(t *testing.T) {
 	for list, want := range map[string]Faults{
@@ -28,4 +32,19 @@ func TestParseFaults(t *testing.T) {
 			t.Errorf("%q: %+v; want an error", bad, got)
 		}
 	}
+}
+
+func FuzzParseFaults(f *testing.F) {
+	for _, seed := range []string{"drop=5s,freeze=30s/3s,latency=40ms,rate=20mbit", "rate=1gbit", ",", "freeze=/"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, list string) {
+		faults, err := ParseFaults(list)
+		if err != nil && faults != (Faults{}) {
+			t.Errorf("%q: %+v beside the error %v", list, faults, err)
+		}
+		if faults.Drop < 0 || faults.FreezeEach < 0 || faults.FreezeFor < 0 || faults.Latency < 0 || faults.Rate < 0 {
+			t.Errorf("%q: %+v; no fault is negative", list, faults)
+		}
+	})
 }
