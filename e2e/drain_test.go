@@ -162,6 +162,54 @@ func TestDrainBehindABalancer(t *testing.T) {
 	t.Logf("%d tunnels, none refused or reset", served.Load())
 }
 
+// An endpoint that is draining turns new sessions away, and says so to whoever
+// checks its health, but takes up its own that were lost.
+func TestDrainingEndpointTakesUpItsOwnSessions(t *testing.T) {
+	t.Parallel()
+	p, path := pairOver(t, 0)
+	one := p.connect(target(t, echo))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- p.endpoint.Shutdown(ctx) }()
+	web := "http" + strings.TrimPrefix(strings.TrimSuffix(p.endpoint.URL, "/v1/relay"), "ws")
+	eventually(t, "unhealthy", func() bool { return statusOf(t, web+"/healthz", nil) == http.StatusServiceUnavailable })
+	upgrade := http.Header{
+		"Authorization": {"Bearer " + p.endpoint.Token}, "Connection": {"Upgrade"}, "Upgrade": {"websocket"},
+		"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}, "Sec-Websocket-Protocol": {"ferry.v1"},
+	}
+	if status := statusOf(t, web+"/v1/relay", upgrade); status != http.StatusServiceUnavailable {
+		t.Errorf("a new session got %d, want 503", status)
+	}
+	path.cut()
+	eventually(t, "taken up again", func() bool { return len(p.logs.lines("half=server", "session resumed")) == 1 })
+	_, _ = io.WriteString(one, "still here")
+	_ = one.CloseWrite()
+	mustRead(t, one, []byte("still here"))
+	mustEnd(t, one)
+	if err := <-ended; err != nil {
+		t.Errorf("Shutdown: %v, want nil: the tunnel has finished", err)
+	}
+}
+
+func statusOf(t *testing.T, url string, header http.Header) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if header != nil {
+		r.Header = header
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	answer, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	return answer.StatusCode
+}
+
 // oneTunnel opens a tunnel, has data echoed, and rests in the middle of it.
 func oneTunnel(p *pair, address string, data []byte, rest time.Duration) error {
 	conn, err := net.Dial("tcp", p.client.ProxyURL().Host)

@@ -14,19 +14,20 @@ import (
 
 type testserverCommand struct {
 	tokenFlags
-	Listen        string        `default:"127.0.0.1:8080" help:"Where clients connect. Anywhere but on loopback it takes a token. (${default})"`
-	AllowPrivate  bool          `help:"Let tunnels reach private, loopback, link-local and metadata addresses."`
-	TLSCert       string        `name:"tls-cert" placeholder:"FILE" help:"The certificate chain in PEM, for wss."`
-	TLSKey        string        `name:"tls-key" placeholder:"FILE" help:"Its key in PEM."`
-	TLSSelfSigned string        `name:"tls-self-signed" placeholder:"DIR" help:"Serve wss with a certificate that is made in DIR; give clients --ca DIR/cert.pem."`
-	DialTimeout   time.Duration `default:"10s" help:"How long resolving and connecting a target may take. (${default})"`
-	MaxTunnels    int           `default:"16384" help:"How many tunnels one client may have open. (${default})"`
-	Keepalive     time.Duration `default:"15s" help:"How long a session may be silent before it is probed. (${default})"`
-	ResumeWindow  time.Duration `default:"60s" help:"How long a client whose WebSocket was lost may take to come back to its tunnels. (${default})"`
-	MaxDetached   int           `default:"1024" help:"How many such clients are waited for. (${default})"`
-	ReplayBuffer  byteSize      `default:"16MiB" help:"How much a session may have sent that its client has not acknowledged. (${default})"`
-	Chaos         chaosFlag     `placeholder:"FAULTS" help:"Misbehave on purpose: drop=5s,freeze=30s/3s,latency=40ms,rate=20mbit, any of them."`
-	DrainTimeout  time.Duration `default:"30s" help:"How long open tunnels may finish after SIGTERM. (${default})"`
+	Listen          string        `default:"127.0.0.1:8080" help:"Where clients connect. Anywhere but on loopback it takes a token. (${default})"`
+	AllowPrivate    bool          `help:"Let tunnels reach private, loopback, link-local and metadata addresses."`
+	TLSCert         string        `name:"tls-cert" placeholder:"FILE" help:"The certificate chain in PEM, for wss."`
+	TLSKey          string        `name:"tls-key" placeholder:"FILE" help:"Its key in PEM."`
+	TLSSelfSigned   string        `name:"tls-self-signed" placeholder:"DIR" help:"Serve wss with a certificate that is made in DIR; give clients --ca DIR/cert.pem."`
+	DialTimeout     time.Duration `default:"10s" help:"How long resolving and connecting a target may take. (${default})"`
+	MaxTunnels      int           `default:"16384" help:"How many tunnels one client may have open. (${default})"`
+	Keepalive       time.Duration `default:"15s" help:"How long a session may be silent before it is probed. (${default})"`
+	ResumeWindow    time.Duration `default:"60s" help:"How long a client whose WebSocket was lost may take to come back to its tunnels. (${default})"`
+	MaxDetached     int           `default:"1024" help:"How many such clients are waited for. (${default})"`
+	MaxDetachedEach int           `default:"64" help:"How many of them may have one token. (${default})"`
+	ReplayBuffer    byteSize      `default:"16MiB" help:"How much a session may have sent that its client has not acknowledged. (${default})"`
+	Chaos           chaosFlag     `placeholder:"FAULTS" help:"Misbehave on purpose: drop=5s,freeze=30s/3s,latency=40ms,rate=20mbit, any of them."`
+	DrainTimeout    time.Duration `default:"30s" help:"How long open tunnels may finish after SIGTERM. (${default})"`
 }
 
 // Run serves until SIGINT or SIGTERM.
@@ -43,7 +44,7 @@ func (t *testserverCommand) Run(flags *logFlags) error {
 	server := testserver.New(testserver.Config{
 		Token: token, AllowPrivate: t.AllowPrivate, DialTimeout: t.DialTimeout,
 		MaxTunnels: t.MaxTunnels, Keepalive: t.Keepalive, Log: log,
-		ResumeWindow: t.window(), MaxDetached: t.MaxDetached, ReplayBuffer: int(t.ReplayBuffer),
+		ResumeWindow: t.window(), MaxDetached: t.MaxDetached, MaxDetachedEach: t.MaxDetachedEach, ReplayBuffer: int(t.ReplayBuffer),
 		DrainTimeout: t.DrainTimeout,
 	})
 	defer t.onNewToken(log, func() { t.reload(log, server) })()
