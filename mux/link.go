@@ -14,7 +14,7 @@ import (
 const (
 	// unsentLimit is how much may wait to be sent before streams with much to
 	// send take turns.
-	unsentLimit = 256 << 10
+	unsentLimit = 128 << 10
 	// closeTimeout bounds how long a Link that closes takes to send what is
 	// waiting and to see the peer go.
 	closeTimeout = 3 * time.Second

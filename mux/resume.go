@@ -9,6 +9,7 @@ import (
 // take makes ws the Link's WebSocket. It is called with mu held.
 func (l *Link) take(ws *websocket.Conn, name string) {
 	ws.SetReadLimit(maxPeerData + maxControl)
+	keepQueueShort(ws.NetConn())
 	l.ws, l.name = ws, name
 	l.lost = make(chan struct{})
 	l.fresh = true

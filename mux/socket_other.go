@@ -1,0 +1,8 @@
+//go:build !linux
+
+package mux
+
+import "net"
+
+// keepQueueShort does nothing here: ferry runs on Linux.
+func keepQueueShort(net.Conn) {}
