@@ -227,7 +227,9 @@ func (a *Acceptor) lost(one *accepted) {
 	a.config.Log.Info("connection lost; waiting for the client", "window", a.config.ResumeWindow, "reason", one.link.lossCause())
 	a.mu.Lock()
 	var excess *accepted
-	if one.link.Err() == nil { // otherwise ended has been called, or is about to be
+	// By now it may have been resumed, or have ended.
+	if one.link.Err() == nil && !one.link.isAttached() {
+		a.forget(one)
 		a.detached = append(a.detached, one)
 		excess = a.excess(one.identity)
 	}

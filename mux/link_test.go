@@ -738,3 +738,31 @@ func TestPeerThatBreaksTheProtocolIsTold(t *testing.T) {
 		}
 	})
 }
+
+// A WebSocket is lost after it carried some bytes and before the sender counted
+// them; their acknowledgement, which had come already, is taken in after that.
+func TestAcknowledgementOfWhatALostWebSocketCarried(t *testing.T) {
+	near, far := webSockets(t)
+	defer far.Close()
+	defer near.Close()
+	link := newLink(Config{}.withDefaults(), time.Minute, hooks{})
+	defer link.ackTimer.Stop()
+	link.mu.Lock()
+	link.take(near, "")
+	link.out.append([]byte("hello"))
+	var o outgoing
+	if err := link.gather(&o); err != nil {
+		t.Fatal(err)
+	}
+	link.letGo(errTakenOver)
+	link.mu.Unlock()
+	link.posted(&o, nil)
+	link.mu.Lock()
+	defer link.mu.Unlock()
+	if err := link.acknowledged(5); err != nil {
+		t.Errorf("the acknowledgement of 5 bytes that were sent: %v", err)
+	}
+	if err := link.acknowledged(6); err == nil {
+		t.Error("the acknowledgement of a sixth byte, which was not sent, was taken")
+	}
+}
