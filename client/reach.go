@@ -27,7 +27,7 @@ func (c *Client) reach(ctx context.Context, first int) (reached *member) {
 	c.retry(ctx, func() error {
 		session, err := c.dial(ctx, at, nil)
 		if err == nil {
-			reached = &member{Session: session, endpoint: at, moved: make(chan struct{})}
+			reached = newMember(session, at)
 		}
 		at = (at + 1) % len(c.endpoints)
 		return err
@@ -58,7 +58,7 @@ func (c *Client) resume(ctx context.Context, one *member) (resumed *member) {
 		case session == one.Session:
 			resumed = one
 		default:
-			resumed = &member{Session: session, endpoint: one.endpoint, moved: make(chan struct{})}
+			resumed = newMember(session, one.endpoint)
 		}
 		return nil
 	})

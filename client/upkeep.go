@@ -19,6 +19,10 @@ type member struct {
 	moved    chan struct{} // closed when another session is for new tunnels
 }
 
+func newMember(session *mux.Session, endpoint int) *member {
+	return &member{Session: session, endpoint: endpoint, moved: make(chan struct{})}
+}
+
 // keepSession keeps a session up until ctx ends. Each session has a goroutine of
 // its own that sees it to its end, through any number of WebSockets; the next
 // one may begin before that.

@@ -121,6 +121,7 @@ func newLink(c Config, window time.Duration, h hooks) *Link {
 
 // start runs the Link on a WebSocket that has just been opened.
 func (l *Link) start(ws *websocket.Conn, name string) {
+	prepare(ws)
 	l.mu.Lock()
 	l.take(ws, name)
 	l.mu.Unlock()
@@ -235,26 +236,30 @@ func (l *Link) shut(reason *ClosedError) {
 // protocol is told so, if that takes no time; the rest is not worth sending.
 func (l *Link) breakOff(err error) {
 	var wrong protocolError
-	if errors.As(err, &wrong) {
-		l.mu.Lock()
-		if l.err == nil && l.ws != nil && l.closing == nil {
-			l.broken = true
-			l.controlFrame().Close = &relayv1.Close{Code: relayv1.Close_CODE_PROTOCOL_ERROR, Detail: clip(string(wrong))}
-			l.sendable.Signal()
-		}
-		broken := l.broken
-		l.mu.Unlock()
-		if broken {
-			told := time.NewTimer(partTime)
-			defer told.Stop()
-			select {
-			case <-l.parted:
-			case <-l.ended:
-			case <-told.C:
-			}
+	if errors.As(err, &wrong) && l.accuse(wrong) {
+		timeout := time.NewTimer(partTime)
+		defer timeout.Stop()
+		select {
+		case <-l.parted:
+		case <-l.ended:
+		case <-timeout.C:
 		}
 	}
 	l.fail(err)
+}
+
+// accuse queues a Close frame that tells the peer what it did wrong, and reports
+// whether it can be sent.
+func (l *Link) accuse(wrong protocolError) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil || l.ws == nil || l.closing != nil {
+		return false
+	}
+	l.broken = true
+	l.controlFrame().Close = &relayv1.Close{Code: relayv1.Close_CODE_PROTOCOL_ERROR, Detail: clip(string(wrong))}
+	l.sendable.Signal()
+	return true
 }
 
 // controlFrame returns the frame to which the next control message is added. It

@@ -6,10 +6,14 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// take makes ws the Link's WebSocket. It is called with mu held.
-func (l *Link) take(ws *websocket.Conn, name string) {
+// prepare sets what every WebSocket of a Link has, before anybody uses it.
+func prepare(ws *websocket.Conn) {
 	ws.SetReadLimit(maxPeerData + maxControl)
 	keepQueueShort(ws.NetConn())
+}
+
+// take makes ws the Link's WebSocket. It is called with mu held.
+func (l *Link) take(ws *websocket.Conn, name string) {
 	l.ws, l.name = ws, name
 	l.lost = make(chan struct{})
 	l.fresh = true
@@ -91,6 +95,7 @@ func (l *Link) lacksLocked(received uint64) error {
 // that many bytes, and knows how many were received here; the first frame says
 // so again, which shows the peer that its answer has arrived.
 func (l *Link) attach(ws *websocket.Conn, name string, received uint64) error {
+	prepare(ws)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.lacksLocked(received); err != nil {

@@ -134,8 +134,7 @@ func (c *chaos) cut() {
 	if tcp, ok := c.real.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
-	_ = c.real.Close()
-	_ = c.near.Close()
+	c.closeBoth()
 }
 
 // parcel is some bytes, and when they arrive.
@@ -144,8 +143,8 @@ type parcel struct {
 	due  time.Time
 }
 
-// carry moves one direction. Up to a quarter of a second of the rate may be under
-// way; more waits with the sender.
+// carry moves one direction. At most 64 parcels are under way; more waits with
+// the sender.
 func (c *chaos) carry(dst io.Writer, src io.Reader) {
 	way := make(chan parcel, 64)
 	var receiver sync.WaitGroup

@@ -2,7 +2,9 @@ package testserver
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -137,11 +139,7 @@ func (s *Server) startDraining(closed bool) []*session {
 	defer s.mu.Unlock()
 	s.draining = true
 	s.closed = s.closed || closed
-	open := make([]*session, 0, len(s.open))
-	for one := range s.open {
-		open = append(open, one)
-	}
-	return open
+	return slices.Collect(maps.Keys(s.open))
 }
 
 // Shutdown refuses new sessions, asks the clients to open others elsewhere, and
