@@ -123,17 +123,22 @@ func TestFallback(t *testing.T) {
 	mustRead(t, three, []byte("y"))
 }
 
+// rotatable starts a pair whose client asks for its token each time: the old one,
+// until another is stored.
+func rotatable(t *testing.T, changes ...func(*testserver.Config, *client.Config)) (*pair, *atomic.Value) {
+	t.Helper()
+	token := new(atomic.Value)
+	token.Store("old")
+	return newPair(t, append(changes, func(s *testserver.Config, c *client.Config) {
+		s.Token = "old"
+		c.TokenSource = func() (string, error) { return token.Load().(string), nil }
+	})...), token
+}
+
 // Renew moves new tunnels to a session under the new token; old ones go on.
 func TestRenewMovesToANewSession(t *testing.T) {
 	t.Parallel()
-	var token atomic.Value
-	token.Store("old")
-	p := newPair(t, func(s *testserver.Config, c *client.Config) {
-		s.Token = "old"
-		c.TokenSource = func() (string, error) { return token.Load().(string), nil }
-		c.Token = ""
-		s.DrainTimeout = 2 * time.Second
-	})
+	p, token := rotatable(t, func(s *testserver.Config, _ *client.Config) { s.DrainTimeout = 2 * time.Second })
 	address := target(t, echo)
 	one := p.connect(address)
 	p.endpoint.SetTokens("old", "new")
@@ -159,13 +164,7 @@ func TestRenewMovesToANewSession(t *testing.T) {
 // A withdrawn token alone moves the client to the new one.
 func TestWithdrawnTokenIsADrain(t *testing.T) {
 	t.Parallel()
-	var token atomic.Value
-	token.Store("old")
-	p := newPair(t, func(s *testserver.Config, c *client.Config) {
-		s.Token = "old"
-		c.TokenSource = func() (string, error) { return token.Load().(string), nil }
-		c.Token = ""
-	})
+	p, token := rotatable(t)
 	address := target(t, echo)
 	one := p.connect(address)
 	token.Store("new")
