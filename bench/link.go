@@ -1,22 +1,18 @@
-// Package bench measures ferry against baselines on the same machine in the same
-// run. docs/performance.md explains the figures.
-package bench
+package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// hiddenQueue is the socket buffer of a Link's own connections: a queue that the
-// Link does not see, so it is small.
-const hiddenQueue = 16 << 10
-
 // Link is an emulated network link between two places: bytes of all connections
-// share its rate, wait in one queue for each direction, and arrive after its
-// delay. When the queue is full, senders wait.
+// share its rate, wait in one queue for each direction, first come, first served,
+// and arrive after its delay. When the queue is full, senders wait.
 type Link struct {
 	Delay time.Duration // one way
 	Rate  int64         // bits per second each way; 0: unlimited
@@ -27,12 +23,13 @@ type Link struct {
 
 // line is one direction.
 type line struct {
-	mu      sync.Mutex // guards what follows
-	drained sync.Cond  // waits for room in the queue
-	queued  int        // bytes whose turn to be sent has not come
-	free    time.Time  // when the line has sent all that it was given
-	once    sync.Once
+	once sync.Once
+	turn chan struct{} // holds a token while somebody enters the queue; waiters are served in order
+	free time.Time     // when the line has sent all that it was given; whose turn it is may use it
 }
+
+// packet is the least that is worth a turn on the line: what Ethernet takes.
+const packet = 1500
 
 // parcel is what was read at once, and when it arrives.
 type parcel struct {
@@ -40,10 +37,23 @@ type parcel struct {
 	arrives time.Time
 }
 
+func linkHalf(h *halfCommand) (string, error) {
+	l := &Link{Delay: h.Delay, Rate: h.Rate, Queue: h.Queue}
+	return l.Listen(context.Background(), h.Server)
+}
+
+// flags are what makes a process this link.
+func (l *Link) flags() []string {
+	return []string{"--delay", l.Delay.String(), "--rate", fmt.Sprint(l.Rate), "--queue", fmt.Sprint(l.Queue)}
+}
+
+// trip is the round trip of a byte that meets no others.
+func (l *Link) trip() time.Duration { return 2 * l.Delay }
+
 // Listen forwards connections to an address over the Link, until ctx ends. It
 // returns where it listens.
 func (l *Link) Listen(ctx context.Context, to string) (string, error) {
-	config := net.ListenConfig{Control: smallBuffers}
+	config := net.ListenConfig{Control: l.smallBuffer}
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
@@ -53,6 +63,8 @@ func (l *Link) Listen(ctx context.Context, to string) (string, error) {
 	return listener.Addr().String(), nil
 }
 
+// accept lets the first byte of each connection wait for the round trip that TCP's
+// handshake takes: the kernel has made that already, and in no time.
 func (l *Link) accept(ctx context.Context, listener net.Listener, to string) {
 	for {
 		near, err := listener.Accept()
@@ -60,7 +72,8 @@ func (l *Link) accept(ctx context.Context, listener net.Listener, to string) {
 			return
 		}
 		go func() {
-			dialer := net.Dialer{Control: smallBuffers}
+			time.Sleep(l.trip())
+			dialer := net.Dialer{Control: l.smallBuffer}
 			far, err := dialer.DialContext(ctx, "tcp", to)
 			if err != nil {
 				_ = near.Close()
@@ -71,11 +84,13 @@ func (l *Link) accept(ctx context.Context, listener net.Listener, to string) {
 	}
 }
 
-// smallBuffers keeps the kernel from holding a queue of its own.
-func smallBuffers(_, _ string, c syscall.RawConn) error {
+// smallBuffer keeps the kernel from holding much of a queue of its own, which the
+// Link does not see. On a fast link it must be large enough for the time until
+// the reader is scheduled.
+func (l *Link) smallBuffer(_, _ string, c syscall.RawConn) error {
 	var err error
 	if cerr := c.Control(func(fd uintptr) {
-		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, hiddenQueue)
+		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, l.queue()/4)
 	}); cerr != nil {
 		return cerr
 	}
@@ -112,11 +127,10 @@ func (l *Link) carry(on *line, dst, src net.Conn) {
 			_ = half.CloseWrite()
 		}
 	})
-	for {
-		b := make([]byte, 4<<10)
+	for b := make([]byte, l.parcel()); ; {
 		n, err := src.Read(b)
 		if n > 0 {
-			arriving <- parcel{b[:n], on.send(n, l.Rate, l.queue()).Add(l.Delay)}
+			arriving <- parcel{bytes.Clone(b[:n]), on.send(l.lasts(n), l.lasts(l.queue())).Add(l.Delay)}
 		}
 		if err != nil {
 			break
@@ -126,6 +140,15 @@ func (l *Link) carry(on *line, dst, src net.Conn) {
 	receiver.Wait()
 }
 
+// parcel is how much is read at once: about what is sent in a millisecond, so
+// that connections take turns, and a fast link is not all work.
+func (l *Link) parcel() int {
+	if l.Rate == 0 {
+		return 64 << 10
+	}
+	return int(min(max(l.Rate/8/1000, packet), 64<<10))
+}
+
 func (l *Link) queue() int {
 	if l.Queue == 0 {
 		return 64 << 10
@@ -133,28 +156,25 @@ func (l *Link) queue() int {
 	return l.Queue
 }
 
-// send puts n bytes into the queue once there is room, and returns when they
-// leave it at the other end.
-func (l *line) send(n int, rate int64, queue int) time.Time {
-	if rate == 0 {
-		return time.Now()
+// lasts is how long it takes to send n bytes.
+func (l *Link) lasts(n int) time.Duration {
+	if l.Rate == 0 {
+		return 0
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.once.Do(func() { l.drained.L = &l.mu })
-	for l.queued > 0 && l.queued+n > queue {
-		l.drained.Wait()
-	}
-	l.queued += n
+	return time.Duration(int64(n) * 8 * int64(time.Second) / l.Rate)
+}
+
+// send puts something that takes a time to send into the queue once there is room,
+// and returns when it leaves the line at the other end. The queue is full when it
+// takes that long to send what is in it.
+func (l *line) send(takes, full time.Duration) time.Time {
+	l.once.Do(func() { l.turn = make(chan struct{}, 1) })
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
 	if now := time.Now(); l.free.Before(now) {
 		l.free = now
 	}
-	l.free = l.free.Add(time.Duration(int64(n) * 8 * int64(time.Second) / rate))
-	time.AfterFunc(time.Until(l.free), func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.queued -= n
-		l.drained.Broadcast()
-	})
+	l.free = l.free.Add(takes)
+	time.Sleep(time.Until(l.free.Add(-full)))
 	return l.free
 }
