@@ -19,6 +19,7 @@ type Client struct {
 	listener  net.Listener
 	http      *http.Server
 	sessions  sessions
+	known     memory
 	renew     chan struct{} // asks keepSession for a new session; holds one request
 
 	stop     context.Context // ends when Close is called, or Run is about to return
@@ -41,11 +42,14 @@ func New(config Config) (*Client, error) {
 	if config.Token != "" && config.TokenSource != nil {
 		return nil, errors.New("both a token and a source of tokens are given; one will do")
 	}
+	if err := config.EarlyOpen.check(); err != nil {
+		return nil, err
+	}
 	listener, err := net.Listen("tcp", config.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("can't listen for tools: %w", err)
 	}
-	c := &Client{config: config, endpoints: endpoints, listener: listener, renew: make(chan struct{}, 1)}
+	c := &Client{config: config, endpoints: endpoints, listener: listener, known: newMemory(), renew: make(chan struct{}, 1)}
 	c.stop, c.cancel = context.WithCancel(context.Background())
 	c.http = &http.Server{
 		Handler:        c.Handler(),
@@ -136,9 +140,10 @@ func (c *Client) Renew() {
 	}
 }
 
-// DialContext opens a tunnel to a host:port; network is "tcp". The connection
-// also has CloseWrite. The error is a [*wire.RefusedError] if the endpoint could
-// not connect to the target, or a [*NoSessionError] if there is no endpoint.
+// DialContext opens a tunnel to a host:port; network is "tcp". It waits until the
+// target is connected, whatever Config.EarlyOpen says. The connection also has
+// CloseWrite. The error is a [*wire.RefusedError] if the endpoint could not
+// connect to the target, or a [*NoSessionError] if there is no endpoint.
 func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if network != "tcp" && network != "tcp4" && network != "tcp6" {
 		return nil, fmt.Errorf("ferry can't dial network %q, only tcp", network)
@@ -147,7 +152,7 @@ func (c *Client) DialContext(ctx context.Context, network, address string) (net.
 	if err != nil {
 		return nil, fmt.Errorf("ferry can't dial %q: %w", address, err)
 	}
-	conn, err := c.open(ctx, target)
+	conn, err := c.open(ctx, target, false)
 	if err != nil {
 		return nil, err
 	}

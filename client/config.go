@@ -37,6 +37,9 @@ type Config struct {
 	// MaxWaiting is how many CONNECTs may wait so; more are refused at once.
 	// 1024 by default.
 	MaxWaiting int
+	// EarlyOpen says whether a CONNECT waits until its target is connected.
+	// EarlyOpenAuto by default.
+	EarlyOpen EarlyOpen
 	// Grace is how long Run lets open tunnels finish after its context has
 	// ended. None by default.
 	Grace time.Duration
@@ -60,6 +63,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxWaiting <= 0 {
 		c.MaxWaiting = 1024
+	}
+	if c.EarlyOpen == "" {
+		c.EarlyOpen = EarlyOpenAuto
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

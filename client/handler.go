@@ -32,7 +32,7 @@ func (c *Client) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	tool, early := takeOver(conn, unread(buffered.Reader))
+	tool, sent := takeOver(conn, unread(buffered.Reader))
 	_ = tool.SetDeadline(time.Time{})
 	half, ok := tool.(wire.Half)
 	target, bad := requested(r)
@@ -42,7 +42,7 @@ func (c *Client) serve(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		_ = tool.Close() // TLS in front of the handler hides the half-close
 	default:
-		c.relay(half, tool, target, early)
+		c.relay(half, tool, target, sent)
 	}
 }
 
@@ -82,24 +82,37 @@ func refusalLevel(err error) slog.Level {
 // no field may promise a body (RFC 9110, section 9.3.6).
 const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 
-// relay opens the tunnel, tells the tool, and copies until both have ended.
-func (c *Client) relay(half wire.Half, tool net.Conn, target wire.Target, early []byte) {
-	tunnel, err := c.open(c.stop, target)
+// relay opens the tunnel, tells the tool, and copies until both have ended. sent
+// is what the tool has sent behind its request.
+func (c *Client) relay(half wire.Half, tool net.Conn, target wire.Target, sent []byte) {
+	tunnel, err := c.open(c.stop, target, c.opensEarly(target))
 	if err != nil {
 		c.config.Log.Log(c.stop, refusalLevel(err), "tunnel refused", "target", target.String(), "reason", err)
 		refusalOf(err).send(tool, target.String())
 		return
 	}
-	_, err = tool.Write([]byte(established))
-	if err == nil && len(early) > 0 {
-		_, err = tunnel.Write(early)
-	}
-	if err != nil {
+	if _, err := tool.Write([]byte(established)); err != nil {
 		_ = tunnel.Abort(wire.AbortReset, "the tool went away")
 		_ = tool.Close()
 		return
 	}
-	if out := wire.Join(half, tunnel); out.Err != nil {
+	if len(sent) > 0 {
+		_, _ = tunnel.Write(sent) // an error sticks: Join meets it, and resets the tool
+	}
+	c.ended(target, wire.Join(half, tunnel))
+}
+
+// ended logs a tunnel that did not end well, and remembers whose fault it was.
+func (c *Client) ended(target wire.Target, out wire.Outcome) {
+	if spoiled(out) {
+		c.known.failed(target)
+	}
+	var refused *wire.RefusedError
+	switch {
+	case errors.As(out.Err, &refused):
+		// A warning, since the tool saw a reset and can't say why.
+		c.config.Log.Warn("tunnel refused after an early 200", "target", target.String(), "reason", refused)
+	case out.Err != nil:
 		c.config.Log.Info("tunnel failed", "target", target.String(),
 			"sent", out.FromA, "received", out.FromB, "reason", out.Err)
 	}

@@ -9,24 +9,24 @@ import (
 	"ferry/wire"
 )
 
-// open opens a tunnel and waits until its target is connected. If the session is
-// lost for good before the target has answered, the tunnel is opened once more
-// on the next one: nothing was sent on it yet.
-func (c *Client) open(ctx context.Context, target wire.Target) (*wire.Conn, error) {
+// open opens a tunnel, and waits until its target is connected unless it is to
+// be early. If the session is lost for good before open returns, the tunnel is
+// opened once more on the next one: nothing was sent on it yet.
+func (c *Client) open(ctx context.Context, target wire.Target, early bool) (*wire.Conn, error) {
 	began := time.Now()
 	for {
 		session, err := c.sessions.wait(ctx, c.config.ConnectWait-time.Since(began))
 		if err != nil {
 			return nil, err
 		}
-		conn, err := openOn(ctx, session, target)
+		conn, err := c.openOn(ctx, session, target, early)
 		if err == nil || !cut(err) || time.Since(began) >= c.config.ConnectWait {
 			return conn, err
 		}
 	}
 }
 
-func openOn(ctx context.Context, session *mux.Session, target wire.Target) (*wire.Conn, error) {
+func (c *Client) openOn(ctx context.Context, session *mux.Session, target wire.Target, early bool) (*wire.Conn, error) {
 	stream, err := session.Open()
 	if err != nil {
 		return nil, &wire.AbortError{Code: wire.AbortCut, Err: err}
@@ -35,6 +35,10 @@ func openOn(ctx context.Context, session *mux.Session, target wire.Target) (*wir
 	if err != nil {
 		_ = stream.Close()
 		return nil, err
+	}
+	conn.OnAnswer(func(connected bool) { c.known.answered(target, connected) })
+	if early {
+		return conn, nil
 	}
 	if err := conn.Handshake(ctx); err != nil {
 		_ = conn.Close()

@@ -54,6 +54,39 @@ func TestNothingIsLeft(t *testing.T) {
 			_ = one.Close()
 		},
 	}
+	nothingIsLeft(t, p, 10_000, ways)
+}
+
+// Nor do tunnels that are refused behind an early 200, with whatever the tool has
+// sent by then.
+func TestNothingIsLeftOfRefusedEarlyTunnels(t *testing.T) {
+	p := newPair(t, func(_ *testserver.Config, c *client.Config) { c.Log, c.EarlyOpen = nil, client.EarlyOpenAlways })
+	open := func(size int) *tool {
+		one := p.connect("127.0.0.1:1")
+		_, _ = one.Write(make([]byte, size))
+		return one
+	}
+	end := func(one *tool) { // the reset may have shown in a Write
+		_, _ = io.Copy(io.Discard, one)
+		_ = one.Close()
+	}
+	nothingIsLeft(t, p, 2_000, []func(){
+		func() { end(open(0)) },
+		func() { end(open(100)) },
+		func() { end(open(300 << 10)) }, // more than a stream's window
+		func() { // the tool half-closes
+			one := open(100)
+			_ = one.CloseWrite()
+			end(one)
+		},
+		func() { _ = open(100).Close() },          // the tool goes away
+		func() { reset(open(100 << 10).TCPConn) }, // the tool resets
+	})
+}
+
+// nothingIsLeft runs n tunnels, each in one of the ways, and ends the client.
+func nothingIsLeft(t *testing.T, p *pair, n int, ways []func()) {
+	t.Helper()
 	round := func(n int) {
 		var all sync.WaitGroup
 		for worker := range 20 {
@@ -67,7 +100,7 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 	round(200) // whatever is made once is made now
 	goroutines, files := settled(t)
-	round(10_000)
+	round(n)
 	eventually(t, "back to the goroutines and descriptors of before", func() bool {
 		return runtime.NumGoroutine() <= goroutines && descriptors(t) <= files
 	})

@@ -212,7 +212,10 @@ func TestPrivateAddressesAreForbidden(t *testing.T) {
 
 func TestTooManyTunnels(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, func(s *testserver.Config, _ *client.Config) { s.MaxTunnels = 2 })
+	p := newPair(t, func(s *testserver.Config, c *client.Config) {
+		s.MaxTunnels = 2
+		c.EarlyOpen = client.EarlyOpenNever // the client knows the target, but not the limit
+	})
 	address := target(t, echo)
 	first, second := p.connect(address), p.connect(address)
 	answer := p.send("CONNECT " + address + " HTTP/1.1\r\n\r\n").answer()

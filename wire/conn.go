@@ -27,8 +27,9 @@ type Conn struct {
 	// reading guards the fields below it: one reader at a time.
 	reading  sync.Mutex
 	dec      decoder
-	answered bool  // Connected has been received, or this is the far end
-	readErr  error // sticks: io.EOF, *RefusedError or *AbortError
+	answered bool                 // Connected has been received, or this is the far end
+	onAnswer func(connected bool) // called when an answer is received
+	readErr  error                // sticks: io.EOF, *RefusedError or *AbortError
 	readEnd  deadline
 
 	// writing holds a token while nobody writes. Who takes it may write to the
@@ -51,7 +52,7 @@ var (
 )
 
 func newConn(s Stream) *Conn {
-	c := &Conn{stream: s, writing: make(chan struct{}, 1)}
+	c := &Conn{stream: s, writing: make(chan struct{}, 1), onAnswer: func(bool) {}}
 	c.dec.src = s
 	c.readEnd.init(s.SetReadDeadline)
 	c.writeEnd.init(s.SetWriteDeadline)
@@ -172,10 +173,12 @@ func (c *Conn) handle(chunk *relayv1.Chunk) error {
 			return protocolError("an answer nobody asked for")
 		}
 		c.answered = true
+		c.onAnswer(true)
 	case *relayv1.Chunk_Refused:
 		if c.answered {
 			return protocolError("a refusal after the answer")
 		}
+		c.onAnswer(false)
 		c.failed.Store(true)
 		c.failRead(&RefusedError{Code: refusalCode(k.Refused.GetCode()), Detail: k.Refused.GetDetail()})
 	case *relayv1.Chunk_End:

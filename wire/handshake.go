@@ -55,6 +55,15 @@ func (c *Conn) awaitAnswer() error {
 	return c.endRead(c.readErr)
 }
 
+// OnAnswer sets what is called once the far end has answered whether the target
+// is connected, before anybody else learns the answer. So f must not block, nor
+// use the Conn. It is set before anything is read.
+func (c *Conn) OnAnswer(f func(connected bool)) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.onAnswer = f
+}
+
 // Accept reads the Connect chunk from a stream that the far end opened, and then
 // owns the stream. The answer is Confirm or Refuse. If ctx ends first, if the
 // stream is lost, or if the chunk names no target (which is refused), Accept

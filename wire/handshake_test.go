@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -66,6 +67,29 @@ func TestRefusalReachesEveryCall(t *testing.T) {
 	_, err = near.Write([]byte("x"))
 	check("Write", err)
 	check("CloseWrite", near.CloseWrite())
+}
+
+// Whoever is told of the answer is told before the calls that wait for it.
+func TestOnAnswerComesFirst(t *testing.T) {
+	for name, c := range map[string]struct {
+		chunk *relayv1.Chunk
+		want  string
+	}{
+		"Connected": {connectedChunk(), "true"},
+		"Refused":   {refusedChunk(DNSError, ""), "false"},
+		"an abort":  {abortChunk(AbortInternalError, ""), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far, _ := asked(t)
+			var told string
+			near.OnAnswer(func(connected bool) { told += strconv.FormatBool(connected) })
+			put(t, far, controlChunk(c.chunk))
+			_ = near.Handshake(t.Context())
+			if told != c.want {
+				t.Errorf("told %q; want %q", told, c.want)
+			}
+		})
+	}
 }
 
 func TestUnknownRefusalIsAnInternalError(t *testing.T) {

@@ -22,6 +22,7 @@ type clientFlags struct {
 	Listen       string        `default:"127.0.0.1:0" help:"Where tools connect; port 0 takes a free one. (${default})"`
 	ConnectWait  time.Duration `default:"10s" help:"How long a CONNECT waits while there is no session. (${default})"`
 	MaxWaiting   int           `default:"1024" help:"How many CONNECTs may wait so. (${default})"`
+	EarlyOpen    string        `enum:"auto,always,never" default:"auto" help:"Whether a CONNECT is answered before its target is connected: auto, if that connected in the last 10 minutes; always; never. (${default})"`
 	Grace        time.Duration `default:"10s" help:"How long open tunnels may finish after SIGTERM. (${default})"`
 	Keepalive    time.Duration `default:"15s" help:"How long the session may be silent before it is probed. (${default})"`
 	ReplayBuffer byteSize      `default:"16MiB" help:"How much the session may have sent that the endpoint has not acknowledged. (${default})"`
@@ -42,7 +43,8 @@ func (f *clientFlags) start(log *slog.Logger) (*client.Client, error) {
 	c, err := client.New(client.Config{
 		URL: f.URL[0], Fallbacks: f.URL[1:], TokenSource: f.read, TLS: trust,
 		Listen: f.Listen, ConnectWait: f.ConnectWait, MaxWaiting: f.MaxWaiting,
-		Grace: f.Grace, Keepalive: f.Keepalive, ReplayBuffer: int(f.ReplayBuffer), Log: log,
+		EarlyOpen: client.EarlyOpen(f.EarlyOpen),
+		Grace:     f.Grace, Keepalive: f.Keepalive, ReplayBuffer: int(f.ReplayBuffer), Log: log,
 	})
 	var network *net.OpError
 	if err != nil && !errors.As(err, &network) {
