@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"ferry/client"
 	"ferry/testserver"
@@ -19,7 +20,7 @@ func warnings() *slog.Logger {
 
 // ferryClient is ferry's proxy.
 func ferryClient(h *halfCommand) (string, error) {
-	c, err := client.New(client.Config{URL: "ws://" + h.Server, Token: token, Log: warnings()})
+	c, err := client.New(client.Config{URL: "ws://" + h.Server, Token: token, OnCalm: debug.FreeOSMemory, Log: warnings()})
 	if err != nil {
 		return "", err
 	}
@@ -33,7 +34,7 @@ func ferryServer(*halfCommand) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	server := testserver.New(testserver.Config{Token: token, AllowPrivate: true, Log: warnings()})
+	server := testserver.New(testserver.Config{Token: token, AllowPrivate: true, OnCalm: debug.FreeOSMemory, Log: warnings()})
 	go func() { _ = server.Serve(l) }()
 	return l.Addr().String(), nil
 }

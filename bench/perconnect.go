@@ -15,7 +15,20 @@ import (
 )
 
 // perconnect is the older shape: a WebSocket for each tunnel, and a protobuf
-// message for each read. It uses gorilla's defaults.
+// message for each read. Its buffers hold a message each, which is kinder to it than
+// gorilla's defaults.
+
+const (
+	// perRead is how much it reads at once, as io.Copy does.
+	perRead = 32 << 10
+	// perMessage holds that, and what is around it.
+	perMessage = perRead + 1<<10
+)
+
+var (
+	perconnectDialer   = websocket.Dialer{ReadBufferSize: perMessage, WriteBufferSize: perMessage}
+	perconnectUpgrader = websocket.Upgrader{ReadBufferSize: perMessage, WriteBufferSize: perMessage}
+)
 
 // perconnectClient opens a WebSocket for each CONNECT.
 func perconnectClient(h *halfCommand) (string, error) {
@@ -43,7 +56,7 @@ func openWebSocket(server string, head []byte) (*websocket.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ws, answer, err := websocket.DefaultDialer.Dial("ws://"+server+"/", nil)
+	ws, answer, err := perconnectDialer.Dial("ws://"+server+"/", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -82,10 +95,9 @@ func perconnectServer(*halfCommand) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var upgrader websocket.Upgrader
 	go func() {
 		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ws, err := upgrader.Upgrade(w, r, nil)
+			ws, err := perconnectUpgrader.Upgrade(w, r, nil)
 			if err == nil {
 				serveWebSocket(ws)
 				_ = ws.Close()
@@ -128,9 +140,9 @@ func relay(c tcp, ws *websocket.Conn) {
 	end(io.EOF)
 }
 
-// toWebSocket wraps every read in a message. Its buffer is as large as io.Copy's.
+// toWebSocket wraps every read in a message.
 func toWebSocket(ws *websocket.Conn, c tcp) error {
-	b := make([]byte, 32<<10)
+	b := make([]byte, perRead)
 	for {
 		n, err := c.Read(b)
 		if n > 0 {

@@ -9,6 +9,9 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
+
+	"ferry/wire"
 )
 
 // Client is a proxy and the session behind it. All methods may be called
@@ -19,6 +22,7 @@ type Client struct {
 	listener  net.Listener
 	http      *http.Server
 	sessions  sessions
+	joiner    *wire.Joiner
 	known     memory
 	renew     chan struct{} // asks keepSession for a new session; holds one request
 
@@ -45,7 +49,8 @@ func New(config Config) (*Client, error) {
 	if err := config.EarlyOpen.check(); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", config.Listen)
+	listen := net.ListenConfig{KeepAlive: keepAlive(config.Listen)}
+	listener, err := listen.Listen(context.Background(), "tcp", config.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("can't listen for tools: %w", err)
 	}
@@ -57,7 +62,19 @@ func New(config Config) (*Client, error) {
 		ErrorLog:       slog.NewLogLogger(config.Log.Handler(), slog.LevelDebug),
 	}
 	c.sessions.init(config.MaxWaiting)
+	c.joiner = wire.NewJoiner()
 	return c, nil
+}
+
+// keepAlive is how often a tool is asked for a sign of life; 0 means the system's
+// default. A tool on this machine is not asked at all: if it goes away, the system
+// says so by itself.
+func keepAlive(listen string) time.Duration {
+	host, _, _ := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+		return -1
+	}
+	return 0
 }
 
 // ProxyURL returns what HTTPS_PROXY is to be set to: http://ADDRESS:PORT.
@@ -91,6 +108,7 @@ func (c *Client) Run(ctx context.Context) error {
 	_ = c.http.Close()
 	c.awaitHandlers()
 	working.Wait()
+	_ = c.joiner.Close()
 	return err
 }
 
@@ -128,7 +146,7 @@ func (c *Client) Close() error {
 	c.cancel()
 	_ = c.listener.Close()
 	c.finished.Wait()
-	return nil
+	return c.joiner.Close()
 }
 
 // Renew moves to a new session, with the token of the moment: new tunnels use it

@@ -44,11 +44,15 @@ type Config struct {
 	// ended. None by default.
 	Grace time.Duration
 	// ReplayBuffer is how many bytes the session may have sent that the endpoint
-	// has not acknowledged. 16 MiB by default.
+	// has not acknowledged. 32 MiB by default.
 	ReplayBuffer int
 	// Keepalive is how long the session may be silent before the endpoint is
 	// asked for a sign of life. 15 s by default.
 	Keepalive time.Duration
+	// OnCalm is called when a session's tunnels have moved data, and then none has
+	// for a second: a good time to give memory back ([runtime/debug.FreeOSMemory]).
+	// Nothing by default.
+	OnCalm func()
 	// Log gets what happens to the session, and tunnels that fail. Nothing by
 	// default.
 	Log *slog.Logger

@@ -102,6 +102,6 @@ func folded(target wire.Target) wire.Target {
 // target.
 func spoiled(out wire.Outcome) bool {
 	var abort *wire.AbortError
-	return out.FromB == 0 && errors.As(out.Err, &abort) && abort.Remote &&
+	return out.FromTunnel == 0 && errors.As(out.Err, &abort) && abort.Remote &&
 		(abort.Code == wire.AbortReset || abort.Code == wire.AbortTimeout)
 }

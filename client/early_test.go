@@ -90,9 +90,9 @@ func TestWhoseFaultAFailedTunnelIs(t *testing.T) {
 		out  wire.Outcome
 		want bool
 	}{
-		{"reset by the target", wire.Outcome{FromA: 5, Err: far(wire.AbortReset)}, true},
+		{"reset by the target", wire.Outcome{ToTunnel: 5, Err: far(wire.AbortReset)}, true},
 		{"the target timed out", wire.Outcome{Err: far(wire.AbortTimeout)}, true},
-		{"reset by the target after an answer", wire.Outcome{FromB: 1, Err: far(wire.AbortReset)}, false},
+		{"reset by the target after an answer", wire.Outcome{FromTunnel: 1, Err: far(wire.AbortReset)}, false},
 		{"the endpoint shuts down", wire.Outcome{Err: far(wire.AbortShutdown)}, false},
 		{"the endpoint's own fault", wire.Outcome{Err: far(wire.AbortInternalError)}, false},
 		{"the session was lost", wire.Outcome{Err: &wire.AbortError{Code: wire.AbortCut, Err: errors.New("gone")}}, false},

@@ -27,23 +27,29 @@ func (c *Client) serve(w http.ResponseWriter, r *http.Request) {
 	if !c.enter() {
 		return
 	}
-	defer c.handlers.Done()
 	conn, buffered, err := hijacker.Hijack()
 	if err != nil {
+		c.handlers.Done()
 		return
 	}
 	tool, sent := takeOver(conn, unread(buffered.Reader))
+	target, bad := requested(r)
+	c.answer(tool, target, bad, sent)
+}
+
+// answer refuses a request, or serves it. sent is what the tool has sent behind it.
+func (c *Client) answer(tool net.Conn, target wire.Target, bad *refusal, sent []byte) {
 	_ = tool.SetDeadline(time.Time{})
 	half, ok := tool.(wire.Half)
-	target, bad := requested(r)
 	switch {
 	case bad != nil:
 		bad.send(tool, "")
 	case !ok:
 		_ = tool.Close() // TLS in front of the handler hides the half-close
-	default:
-		c.relay(half, tool, target, sent)
+	case c.relay(half, tool, target, sent):
+		return
 	}
+	c.handlers.Done()
 }
 
 // unread returns what a reader holds, without reading more.
@@ -82,24 +88,29 @@ func refusalLevel(err error) slog.Level {
 // no field may promise a body (RFC 9110, section 9.3.6).
 const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 
-// relay opens the tunnel, tells the tool, and copies until both have ended. sent
-// is what the tool has sent behind its request.
-func (c *Client) relay(half wire.Half, tool net.Conn, target wire.Target, sent []byte) {
+// relay opens the tunnel, tells the tool, and has both joined. It reports whether
+// they are: then the handler ends when they do, which may be later. net/http keeps its
+// buffers until relay returns.
+func (c *Client) relay(half wire.Half, tool net.Conn, target wire.Target, sent []byte) bool {
 	tunnel, err := c.open(c.stop, target, c.opensEarly(target))
 	if err != nil {
 		c.config.Log.Log(c.stop, refusalLevel(err), "tunnel refused", "target", target.String(), "reason", err)
 		refusalOf(err).send(tool, target.String())
-		return
+		return false
 	}
 	if _, err := tool.Write([]byte(established)); err != nil {
 		_ = tunnel.Abort(wire.AbortReset, "the tool went away")
 		_ = tool.Close()
-		return
+		return false
 	}
 	if len(sent) > 0 {
 		_, _ = tunnel.Write(sent) // an error sticks: Join meets it, and resets the tool
 	}
-	c.ended(target, wire.Join(half, tunnel))
+	c.joiner.Join(tunnel, half, func(out wire.Outcome) {
+		c.ended(target, out)
+		c.handlers.Done()
+	})
+	return true
 }
 
 // ended logs a tunnel that did not end well, and remembers whose fault it was.
@@ -114,6 +125,6 @@ func (c *Client) ended(target wire.Target, out wire.Outcome) {
 		c.config.Log.Warn("tunnel refused after an early 200", "target", target.String(), "reason", refused)
 	case out.Err != nil:
 		c.config.Log.Info("tunnel failed", "target", target.String(),
-			"sent", out.FromA, "received", out.FromB, "reason", out.Err)
+			"sent", out.ToTunnel, "received", out.FromTunnel, "reason", out.Err)
 	}
 }

@@ -21,15 +21,18 @@ const (
 )
 
 // reach dials the endpoints in turn, from the first on, until one answers with a
-// session, or ctx ends.
+// session, or ctx ends. It pauses when all have been tried: what keeps one of them is
+// no reason to wait for another.
 func (c *Client) reach(ctx context.Context, first int) (reached *member) {
-	at := first
-	c.retry(ctx, func() error {
-		session, err := c.dial(ctx, at, nil)
-		if err == nil {
-			reached = newMember(session, at)
+	c.retry(ctx, func() (err error) {
+		for i := range c.endpoints {
+			at := (first + i) % len(c.endpoints)
+			var session *mux.Session
+			if session, err = c.dial(ctx, at, nil); err == nil {
+				reached = newMember(session, at)
+				return nil
+			}
 		}
-		at = (at + 1) % len(c.endpoints)
 		return err
 	})
 	return reached
@@ -94,7 +97,7 @@ func (c *Client) dial(ctx context.Context, endpoint int, resume *mux.Session) (*
 		return nil, err
 	}
 	session, err := mux.Dial(ctx, c.endpoints[endpoint], mux.DialConfig{
-		Config: mux.Config{Keepalive: c.config.Keepalive, ReplayBuffer: c.config.ReplayBuffer, Log: c.config.Log},
+		Config: mux.Config{Keepalive: c.config.Keepalive, ReplayBuffer: c.config.ReplayBuffer, OnCalm: c.config.OnCalm, Log: c.config.Log},
 		Token:  token,
 		TLS:    c.config.TLS,
 		Resume: resume,

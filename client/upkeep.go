@@ -136,6 +136,7 @@ func (m *member) refuseStreams() {
 func (m *member) closeWhenMoved(ctx context.Context) {
 	select {
 	case <-m.moved:
+		m.Retire() // a tunnel opened from now on would be lost
 		m.WaitIdle(ctx)
 		if ctx.Err() != nil {
 			return // hold closes it

@@ -323,3 +323,44 @@ func TestEarlyOpenSavesARoundTrip(t *testing.T) {
 		t.Errorf("the first byte came after %v, and %v once the target was known; at a round trip of %v that must be two and one", fresh, known, trip)
 	}
 }
+
+// Whoever is drained loses nothing, also not what was opened early: the endpoint
+// waits for what is on its way while its client moves.
+func TestEarlyTunnelsOutliveADrain(t *testing.T) {
+	t.Parallel()
+	other, err := testserver.Start(testserver.Config{Token: "secret", AllowPrivate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	p, _ := pairOver(t, 40*time.Millisecond, func(s *testserver.Config, c *client.Config) {
+		s.Token, c.Token, c.Fallbacks = "secret", "secret", []string{other.URL}
+	})
+	address := target(t, echo)
+	p.use(address)
+	drained := make(chan error, 1)
+	time.AfterFunc(200*time.Millisecond, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		drained <- p.endpoint.Shutdown(ctx)
+	})
+	tunnels, waiting := 0, true
+	for deadline := time.Now().Add(patience); waiting && time.Now().Before(deadline); tunnels++ {
+		p.use(address)
+		select {
+		case err := <-drained:
+			waiting = false
+			if err != nil {
+				t.Errorf("the drain: %v; want nil, all tunnels finished", err)
+			}
+		default:
+		}
+	}
+	if waiting {
+		t.Error("the drain has not come to its end")
+	}
+	if got := p.logs.lines("half=client", "session opened"); len(got) != 2 {
+		t.Errorf("%d sessions were opened; want the second behind the drain", len(got))
+	}
+	t.Logf("%d tunnels, one after the other, while the endpoint was drained", tunnels)
+}

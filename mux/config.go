@@ -17,11 +17,18 @@ type Config struct {
 	Timeout time.Duration
 	// ReplayBuffer is how many bytes a Link keeps until the peer has
 	// acknowledged them. Memory is taken as it is used; a full buffer makes
-	// writers wait. 16 MiB by default.
+	// writers wait. 32 MiB by default.
 	ReplayBuffer int
-	// Window is how many bytes one stream may send before the peer has read
-	// any. 1 MiB by default, and 256 KiB at least.
+	// Window is how many bytes the peer may send on one stream before they are
+	// read, at most: windows follow the round trip and the reader, from 256 KiB
+	// on. 16 MiB by default.
 	Window int
+	// WindowPurse is by how many bytes all windows together may exceed 256 KiB
+	// each. 24 MiB by default.
+	WindowPurse int
+	// OnCalm is called when streams have moved data, and then none has for a
+	// second: a good time to give memory back. Nothing by default.
+	OnCalm func()
 	// Log gets what goes wrong below the level of errors. Nothing by default.
 	Log *slog.Logger
 
@@ -36,12 +43,15 @@ func (c Config) withDefaults() Config {
 		c.Timeout = 8 * time.Second
 	}
 	if c.ReplayBuffer <= 0 {
-		c.ReplayBuffer = 16 << 20
+		c.ReplayBuffer = 32 << 20
 	}
 	if c.Window <= 0 {
-		c.Window = 1 << 20
+		c.Window = 16 << 20
 	}
-	c.Window = max(c.Window, 256<<10)
+	c.Window = max(c.Window, initialWindow)
+	if c.WindowPurse <= 0 {
+		c.WindowPurse = 24 << 20
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

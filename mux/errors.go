@@ -19,6 +19,9 @@ var ErrNotResumed = errors.New("mux: the session could not be resumed")
 // errTakenOver is why a WebSocket is given up that still looked alive.
 var errTakenOver = errors.New("mux: the peer has taken the session up on another WebSocket")
 
+// errRetired says that this end has done with opening streams on a session.
+var errRetired = errors.New("mux: no more streams are opened on this session")
+
 // CloseCode says why a session ended.
 type CloseCode int32
 

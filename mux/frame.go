@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// maxFrameData is how much data this end puts into one frame: everybody
-	// waits for a frame that is on its way.
-	maxFrameData = 64 << 10
+	// maxFrameData is how much data this end puts into one frame: a chunk of any
+	// size, and what small writes are waiting beside it.
+	maxFrameData = mostChunk + smallWrite
 	// maxPeerData is how much this end accepts in one frame.
 	maxPeerData = 512 << 10
 	// maxControl bounds all the fields of a frame but its data.
@@ -22,15 +22,19 @@ const (
 	maxDetail = 512
 )
 
-// The numbers of Frame's two fields that the data path handles itself.
+// The numbers of Frame's fields that the data path handles itself.
 const (
-	ackField  = 1
-	dataField = 2
+	ackField   = 1
+	dataField  = 2
+	sentField  = 7
+	delayField = 8
 )
 
 // frame is a parsed relay.v1.Frame. The data is a slice of the message.
 type frame struct {
 	ack     uint64
+	sent    uint64 // in the sender's microseconds; 0: not said
+	delay   int64  // in microseconds, and clocks that don't agree; 0: not said
 	data    []byte
 	control *relayv1.Frame // every other field; nil if there is none
 }
@@ -52,6 +56,11 @@ func parseFrame(b []byte) (f frame, err error) {
 		switch {
 		case number == ackField && kind == protowire.VarintType:
 			f.ack, _ = protowire.ConsumeVarint(value)
+		case number == sentField && kind == protowire.VarintType:
+			f.sent, _ = protowire.ConsumeVarint(value)
+		case number == delayField && kind == protowire.VarintType:
+			delay, _ := protowire.ConsumeVarint(value)
+			f.delay = protowire.DecodeZigZag(delay)
 		case number == dataField && kind == protowire.BytesType:
 			f.data, _ = protowire.ConsumeBytes(value)
 		default:
@@ -74,16 +83,14 @@ func parseFrame(b []byte) (f frame, err error) {
 	return f, nil
 }
 
-// appendFrame appends a frame of which everything but its n bytes of data is
-// there; they come last.
-func appendFrame(b []byte, ack uint64, control *relayv1.Frame, n int) ([]byte, error) {
-	if ack > 0 {
-		b = protowire.AppendTag(b, ackField, protowire.VarintType)
-		b = protowire.AppendVarint(b, ack)
-	}
-	if control != nil {
+// appendFrame appends a frame, but for its data: n bytes, which come last.
+func appendFrame(b []byte, f *frame, n int) ([]byte, error) {
+	b = appendNumber(b, ackField, f.ack)
+	b = appendNumber(b, sentField, f.sent)
+	b = appendNumber(b, delayField, protowire.EncodeZigZag(f.delay))
+	if f.control != nil {
 		var err error
-		if b, err = (proto.MarshalOptions{}).MarshalAppend(b, control); err != nil {
+		if b, err = (proto.MarshalOptions{}).MarshalAppend(b, f.control); err != nil {
 			return nil, err
 		}
 	}
@@ -92,6 +99,15 @@ func appendFrame(b []byte, ack uint64, control *relayv1.Frame, n int) ([]byte, e
 		b = protowire.AppendVarint(b, uint64(n))
 	}
 	return b, nil
+}
+
+// appendNumber appends a field, unless it is 0.
+func appendNumber(b []byte, field protowire.Number, value uint64) []byte {
+	if value == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, field, protowire.VarintType)
+	return protowire.AppendVarint(b, value)
 }
 
 // clip makes a line for a person fit for a frame: not too long, and UTF-8, without

@@ -27,7 +27,7 @@ func controls() []*relayv1.Frame {
 // encodeFrame returns a frame as the sender makes it.
 func encodeFrame(t testing.TB, ack uint64, control *relayv1.Frame, data []byte) []byte {
 	t.Helper()
-	b, err := appendFrame(nil, ack, control, len(data))
+	b, err := appendFrame(nil, &frame{ack: ack, control: control}, len(data))
 	if err != nil {
 		t.Fatalf("appendFrame: %v", err)
 	}

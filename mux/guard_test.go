@@ -15,16 +15,13 @@ func yamuxFrame(kind byte, length uint32, body ...byte) []byte {
 	return append(h, body...)
 }
 
-const (
-	yamuxWindowUpdate = 1
-	yamuxGoAway       = 3
-)
+const yamuxGoAway = 3
 
 var yamuxPingFrame = yamuxFrame(yamuxPing, 12345)
 
 // inspect gives the stream to a guard in pieces of at most n bytes.
 func inspect(stream []byte, n int) (guard, error) {
-	var g guard
+	g := guard{windows: newWindows(1<<20, 1<<20)}
 	for piece := range slices.Chunk(stream, n) {
 		if err := g.check(piece); err != nil {
 			return g, err
@@ -67,7 +64,7 @@ func hasPing(stream []byte) bool {
 		case yamuxPing:
 			return true
 		case yamuxData:
-			stream = stream[min(uint64(len(stream)), uint64(bodyLength(header))):]
+			stream = stream[min(uint64(len(stream)), uint64(yamuxLength(header))):]
 		}
 	}
 	return false

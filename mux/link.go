@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -12,9 +13,6 @@ import (
 )
 
 const (
-	// unsentLimit is how much may wait to be sent before streams with much to
-	// send take turns.
-	unsentLimit = 128 << 10
 	// closeTimeout bounds how long a Link that closes takes to send what is
 	// waiting and to see the peer go.
 	closeTimeout = 3 * time.Second
@@ -49,13 +47,15 @@ type Link struct {
 	parted  chan struct{} // closed by the sender once the Close frame is out
 
 	// mu guards everything below. It is not held during I/O.
-	mu       sync.Mutex
-	sendable sync.Cond // the sender waits here for something to send, and a WebSocket
-	attached sync.Cond // the reader waits here for a WebSocket
-	released sync.Cond // suspend waits here for reader and sender to let go
-	roomy    sync.Cond // Write waits here for room in the replay buffer
-	gate     gate      // and streams with much to send wait here before they Write
-	err      error     // the first failure; sticks
+	mu        sync.Mutex
+	sendable  sync.Cond   // the sender waits here for something to send, and a WebSocket
+	attached  sync.Cond   // the reader waits here for a WebSocket
+	released  sync.Cond   // suspend waits here for reader and sender to let go
+	roomy     sync.Cond   // Write waits here for room in the replay buffer
+	gate      gate        // and streams with much to send wait here before they Write
+	turnAt    time.Time   // when one of them last had its turn
+	turnTimer *time.Timer // lets the next one through, if it had to wait for that
+	err       error       // the first failure; sticks
 
 	ws      *websocket.Conn // nil while the Link is detached
 	lost    chan struct{}   // closed when ws is lost
@@ -66,16 +66,22 @@ type Link struct {
 	name    string          // what whoever attached ws calls it
 	fresh   bool            // no frame has come on ws yet
 
-	out   replay // written and not acknowledged, or being sent just now
-	sent  uint64 // offset in out up to which everything is on its way
-	batch int    // bytes from sent on that the sender is writing just now
-	tried uint64 // offset up to which anything was ever handed to a WebSocket
-	acked uint64 // offset up to which the peer has everything
+	out   replay       // written and not acknowledged, or being sent just now
+	sent  uint64       // offset in out up to which everything is on its way
+	batch int          // bytes from sent on that the sender is writing just now
+	tried uint64       // offset up to which anything was ever handed to a WebSocket
+	acked uint64       // offset up to which the peer has everything
+	pace  pace         // how much of that may be on its way
+	trip  atomic.Int64 // pace's round trip and chunk, for those who do not hold mu
+	chunk atomic.Int64
 
-	received uint64 // bytes taken in from the peer
-	told     uint64 // of these, what the peer has been told
-	ackDue   bool   // told is to be brought up to date at once
-	ackSoon  bool   // ackTimer is running
+	born     time.Time // when clock began
+	arrivals delays    // of frames that came in, to be reported to the peer
+	received uint64    // bytes taken in from the peer
+	told     uint64    // of these, what the peer has been told
+	ackDue   bool      // told is to be brought up to date at once
+	toldAt   time.Time // when told was brought up to date
+	ackBy    time.Time // when ackTimer does that, or zero
 	ackTimer *time.Timer
 
 	control *relayv1.Frame // ping, pong, drain and close to be sent next; or nil
@@ -106,6 +112,7 @@ func newLink(c Config, window time.Duration, h hooks) *Link {
 	l := &Link{
 		config:  c,
 		window:  window,
+		born:    time.Now(),
 		hooks:   h,
 		ended:   make(chan struct{}),
 		parted:  make(chan struct{}),
@@ -114,8 +121,12 @@ func newLink(c Config, window time.Duration, h hooks) *Link {
 	for _, cond := range []*sync.Cond{&l.sendable, &l.attached, &l.released, &l.roomy} {
 		cond.L = &l.mu
 	}
+	l.pace.reset(c.ReplayBuffer/4*3, 0)
+	l.publishPace()
 	l.ackTimer = time.AfterFunc(time.Hour, l.ackLate)
 	l.ackTimer.Stop()
+	l.turnTimer = time.AfterFunc(time.Hour, l.turnLate)
+	l.turnTimer.Stop()
 	return l
 }
 
@@ -160,6 +171,16 @@ func (l *Link) write(parts ...[]byte) error {
 	return nil
 }
 
+// publishPace is called with mu held.
+func (l *Link) publishPace() {
+	l.trip.Store(int64(l.pace.trip))
+	l.chunk.Store(int64(l.pace.chunk()))
+}
+
+// roundTrip is how long it takes of late from sending a byte to its
+// acknowledgement; 0 if that is not known yet.
+func (l *Link) roundTrip() time.Duration { return time.Duration(l.trip.Load()) }
+
 // Err returns why the Link ended, or nil.
 func (l *Link) Err() error {
 	l.mu.Lock()
@@ -179,6 +200,7 @@ func (l *Link) fail(err error) {
 	}
 	l.err = err
 	l.ackTimer.Stop()
+	l.turnTimer.Stop()
 	l.sendable.Broadcast()
 	l.attached.Broadcast()
 	l.roomy.Broadcast()

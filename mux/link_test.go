@@ -308,15 +308,33 @@ func TestSmallDataIsAcknowledgedSoon(t *testing.T) {
 	})
 }
 
+func TestSomeDataIsAcknowledgedAfterAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, p, _ := linked(t, Config{})
+		p.say(t, &relayv1.Frame{Data: noise(1, ackSome-1)})
+		p.quiet(t, "that is one byte too little")
+		p.say(t, &relayv1.Frame{Data: []byte("x")})
+		if ack := p.next(t); ack.GetAck() != ackSome {
+			t.Errorf("%v came; want the count %d at once, nothing was acknowledged lately", ack.Frame, ackSome)
+		}
+		start := time.Now()
+		p.say(t, &relayv1.Frame{Data: noise(1, ackSome)})
+		p.quiet(t, "the last acknowledgement is not yet old")
+		if ack := p.next(t); ack.GetAck() != 2*ackSome || ack.at.Sub(start) != ackPause {
+			t.Errorf("%v came after %v; want the count %d after %v", ack.Frame, ack.at.Sub(start), 2*ackSome, ackPause)
+		}
+	})
+}
+
 func TestMuchDataIsAcknowledgedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, p, _ := linked(t, Config{})
+		p.say(t, &relayv1.Frame{Data: noise(1, ackSome)})
+		p.next(t)
 		start := time.Now()
-		p.say(t, &relayv1.Frame{Data: noise(1, ackEvery-1)})
-		p.quiet(t, "that is one byte too little")
-		p.say(t, &relayv1.Frame{Data: []byte("x")})
-		if ack := p.next(t); ack.GetAck() != ackEvery || !ack.at.Equal(start) {
-			t.Errorf("%v came after %v; want the count %d at once", ack.Frame, ack.at.Sub(start), ackEvery)
+		p.say(t, &relayv1.Frame{Data: noise(1, ackMuch)})
+		if ack := p.next(t); ack.GetAck() != ackSome+ackMuch || !ack.at.Equal(start) {
+			t.Errorf("%v came after %v; want the count %d at once", ack.Frame, ack.at.Sub(start), ackSome+ackMuch)
 		}
 	})
 }
@@ -338,7 +356,7 @@ func TestAcknowledgementTravelsWithData(t *testing.T) {
 func TestHeaderAndBodyAreOneMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link, p, _ := linked(t, Config{})
-		c := &carrier{link: link}
+		c := newCarrier(link, newWindows(1<<20, 1<<20))
 		data := yamuxFrame(yamuxData, 5, []byte("hello")...)
 		mustWrite(t, c, data[:yamuxHeader])
 		p.quiet(t, "the body comes with the next Write")
@@ -346,8 +364,10 @@ func TestHeaderAndBodyAreOneMessage(t *testing.T) {
 		if f := p.next(t); !bytes.Equal(f.GetData(), data) {
 			t.Errorf("the Link sent %x; want header and body as one message, %x", f.GetData(), data)
 		}
+		streamEnd := yamuxFrame(yamuxWindowUpdate, 0)
+		streamEnd[yamuxFlagsAt+1] = yamuxFIN
 		for name, alone := range map[string][]byte{
-			"a window update":             yamuxFrame(yamuxWindowUpdate, 1000),
+			"a stream's end":              streamEnd,
 			"a data frame without a body": yamuxFrame(yamuxData, 0),
 			"a go-away":                   yamuxFrame(yamuxGoAway, 1),
 		} {
@@ -642,18 +662,21 @@ func TestAnnounceSendsADrain(t *testing.T) {
 	})
 }
 
+// never is how a writer waits that does not give up.
+func never() <-chan struct{} { return nil }
+
 func TestBusyLinkMakesLargeWritersTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link, ws := unread(t, Config{})
-		mustWrite(t, link, make([]byte, unsentLimit+maxFrameData))
+		mustWrite(t, link, make([]byte, mostChunk-1+maxFrameData))
 		giveUp := make(chan struct{})
 		left, stayed := make(chan bool, 1), make(chan bool, 1)
-		go func() { left <- link.waitTurn(giveUp) }()
+		go func() { left <- link.waitTurn(func() <-chan struct{} { return giveUp }) }()
 		synctest.Wait()
-		go func() { stayed <- link.waitTurn(nil) }()
+		go func() { stayed <- link.waitTurn(never) }()
 		synctest.Wait()
 		if len(left)+len(stayed) != 0 {
-			t.Errorf("a large writer passed a Link with %d bytes unsent; want it to wait", unsentLimit+maxFrameData)
+			t.Errorf("a large writer passed a Link with %d bytes unsent; want it to wait", mostChunk-1+maxFrameData)
 		}
 		close(giveUp)
 		if <-left {
@@ -669,12 +692,12 @@ func TestBusyLinkMakesLargeWritersTakeTurns(t *testing.T) {
 func TestEndOfTheLinkFreesWhoeverWaitsForATurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link, _ := unread(t, Config{})
-		mustWrite(t, link, make([]byte, unsentLimit+maxFrameData))
+		mustWrite(t, link, make([]byte, mostChunk-1+maxFrameData))
 		turn := make(chan bool, 1)
-		go func() { turn <- link.waitTurn(nil) }()
+		go func() { turn <- link.waitTurn(never) }()
 		synctest.Wait()
 		link.fail(ErrSilent)
-		if !<-turn || !link.waitTurn(nil) {
+		if !<-turn || !link.waitTurn(never) {
 			t.Errorf("waitTurn reported no turn; want one, Write says then why the Link has ended")
 		}
 	})
@@ -759,10 +782,10 @@ func TestAcknowledgementOfWhatALostWebSocketCarried(t *testing.T) {
 	link.posted(&o, nil)
 	link.mu.Lock()
 	defer link.mu.Unlock()
-	if err := link.acknowledged(5); err != nil {
+	if err := link.acknowledged(5, 0); err != nil {
 		t.Errorf("the acknowledgement of 5 bytes that were sent: %v", err)
 	}
-	if err := link.acknowledged(6); err == nil {
+	if err := link.acknowledged(6, 0); err == nil {
 		t.Error("the acknowledgement of a sixth byte, which was not sent, was taken")
 	}
 }

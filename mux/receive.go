@@ -12,9 +12,12 @@ import (
 )
 
 const (
-	// ackEvery is how many bytes are taken in before the peer is told at once.
-	ackEvery = 64 << 10
-	// ackDelay is how long it takes otherwise, unless a frame goes out anyway.
+	// The peer is told what has come with any frame that goes to it. Otherwise it
+	// waits for ackDelay, or only for ackPause if it is ackSome or more, so that
+	// the peer's pace has something to go by. It does not wait at all for ackMuch.
+	ackSome  = 16 << 10
+	ackMuch  = 256 << 10
+	ackPause = 2 * time.Millisecond
 	ackDelay = 25 * time.Millisecond
 )
 
@@ -156,10 +159,13 @@ func (l *Link) accept(f *frame) error {
 }
 
 func (l *Link) acceptLocked(f *frame) error {
-	if err := l.acknowledged(f.ack); err != nil {
+	if err := l.acknowledged(f.ack, f.delay); err != nil {
 		return err
 	}
 	l.received += uint64(len(f.data))
+	if f.sent != 0 {
+		l.arrivals.note(int64(l.clock(time.Now()) - f.sent))
+	}
 	l.scheduleAck()
 	if ping := f.control.GetPing(); ping != nil {
 		l.controlFrame().Pong = &relayv1.Pong{Id: ping.GetId()}
@@ -179,7 +185,7 @@ func (l *Link) acceptLocked(f *frame) error {
 }
 
 // acknowledged drops what the peer has. It is called with mu held.
-func (l *Link) acknowledged(ack uint64) error {
+func (l *Link) acknowledged(ack uint64, delay int64) error {
 	switch {
 	case ack == 0:
 		return nil
@@ -188,7 +194,12 @@ func (l *Link) acknowledged(ack uint64) error {
 		// sender's counting them.
 		return protocolError("an acknowledgement of what was not sent")
 	}
-	l.acked = ack
+	if ack > l.acked {
+		l.acked = ack
+		l.gate.forget()
+		l.pace.received(ack, time.Duration(delay)*time.Microsecond, time.Now())
+		l.publishPace()
+	}
 	l.release()
 	return nil
 }
@@ -201,17 +212,25 @@ func (l *Link) release() {
 	l.admit()
 }
 
-// scheduleAck sees to it that the peer learns what has been received: now if it
-// is much, soon if it is little. It is called with mu held.
+// scheduleAck sees to it that the peer learns what has been received. It is called
+// with mu held.
 func (l *Link) scheduleAck() {
-	switch owed := l.received - l.told; {
-	case owed == 0 || l.ackDue:
-	case owed >= ackEvery:
+	owed := l.received - l.told
+	if owed == 0 || l.ackDue {
+		return
+	}
+	now := time.Now()
+	due := l.toldAt.Add(ackPause)
+	if owed < ackSome {
+		due = now.Add(ackDelay)
+	}
+	switch {
+	case owed >= ackMuch || !due.After(now):
 		l.ackDue = true
 		l.sendable.Signal()
-	case !l.ackSoon:
-		l.ackSoon = true
-		l.ackTimer.Reset(ackDelay)
+	case l.ackBy.IsZero() || due.Before(l.ackBy):
+		l.ackBy = due
+		l.ackTimer.Reset(due.Sub(now))
 	}
 }
 
@@ -219,7 +238,7 @@ func (l *Link) scheduleAck() {
 func (l *Link) ackLate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ackSoon = false
+	l.ackBy = time.Time{}
 	if l.err == nil && l.received > l.told {
 		l.ackDue = true
 		l.sendable.Signal()

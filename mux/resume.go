@@ -17,6 +17,7 @@ func (l *Link) take(ws *websocket.Conn, name string) {
 	l.ws, l.name = ws, name
 	l.lost = make(chan struct{})
 	l.fresh = true
+	l.arrivals = delays{}
 	l.heard, l.awaiting = time.Now(), time.Time{}
 }
 
@@ -102,6 +103,8 @@ func (l *Link) attach(ws *websocket.Conn, name string, received uint64) error {
 		return err
 	}
 	l.acked, l.sent = received, received
+	l.pace.reset(l.config.ReplayBuffer/4*3, received)
+	l.publishPace()
 	l.ponged = l.pinged
 	l.control, l.ackDue = nil, true
 	if l.drain != nil {

@@ -72,7 +72,7 @@ func (l *Link) next(o *outgoing) (bool, error) {
 
 // gather makes the next frame. It is called with mu held.
 func (l *Link) gather(o *outgoing) (err error) {
-	n := min(l.unsent(), maxFrameData)
+	n := min(l.unsent(), l.pace.chunk()+smallWrite)
 	control := l.control
 	o.last = l.broken
 	if l.broken {
@@ -85,10 +85,18 @@ func (l *Link) gather(o *outgoing) (err error) {
 			o.last = true
 		}
 	}
-	if o.header, err = appendFrame(o.header[:0], l.received, control, n); err != nil {
+	now := time.Now()
+	f := frame{ack: l.received, delay: l.arrivals.report(), control: control}
+	if n > 0 {
+		f.sent = l.clock(now)
+	}
+	if o.header, err = appendFrame(o.header[:0], &f, n); err != nil {
 		return err
 	}
-	l.told, l.ackDue = l.received, false
+	if l.told < l.received {
+		l.told, l.toldAt = l.received, now
+	}
+	l.ackDue = false
 	if control != nil {
 		l.control = nil
 	}
@@ -96,8 +104,11 @@ func (l *Link) gather(o *outgoing) (err error) {
 	o.data = l.out.view(o.data[:0], l.sent, n)
 	l.batch = n
 	l.tried = max(l.tried, l.sent+uint64(n))
+	if n > 0 {
+		l.pace.sent(l.sent+uint64(n), now)
+	}
 	if l.awaiting.IsZero() && (n > 0 || control.GetPing() != nil) {
-		l.await(time.Now(), l.config.Timeout)
+		l.await(now, l.config.Timeout)
 	}
 	return nil
 }
@@ -144,32 +155,48 @@ func (l *Link) posted(o *outgoing, err error) {
 // unsent is how many bytes wait to be sent. It is called with mu held.
 func (l *Link) unsent() int { return int(l.out.end - l.sent) }
 
-// open reports whether streams with much to send may pass: little is waiting to
-// be sent, and the replay buffer keeps some room for all the rest. It is called
-// with mu held.
-func (l *Link) open() bool {
-	return l.unsent() < unsentLimit && l.out.len() < l.config.ReplayBuffer*3/4
+// turns is how many streams with much to send may have their turn now: little should
+// be waiting to be sent, and no more be on its way than the path holds. What they do
+// not send now waits with them, where small writes overtake it. It is called with mu
+// held.
+func (l *Link) turns() int {
+	chunk := l.pace.chunk()
+	room := min(2*chunk-l.unsent(), l.pace.room(l.out.len()))
+	turns := room/chunk - l.gate.passing
+	gap := l.pace.gap()
+	if gap == 0 || turns <= 0 {
+		return turns
+	}
+	if wait := gap - time.Since(l.turnAt); wait > 0 {
+		l.turnTimer.Reset(wait)
+		return 0
+	}
+	return 1
 }
 
-// admit lets as many streams through as there is room for a frame of each. When
-// nothing waits to be sent, all may go: those that went before may be held up by
-// their own windows. It is called with mu held.
+// admit lets streams through whose turn it is. When nothing is on its way, all may go:
+// those that went before may be held up by their own windows, and nobody would come
+// by again. It is called with mu held.
 func (l *Link) admit() {
-	switch {
-	case !l.open():
-	case l.unsent() == 0:
-		l.gate.admit(len(l.gate.waiting))
-	default:
-		l.gate.admit((unsentLimit - l.unsent() + maxFrameData - 1) / maxFrameData)
+	turns := l.turns()
+	if l.out.len() == 0 {
+		turns = len(l.gate.waiting)
+	}
+	if turns > 0 && len(l.gate.waiting) > 0 {
+		l.gate.admit(turns)
+		l.turnAt = time.Now()
 	}
 }
 
-// waitTurn blocks until a stream with much to send may write, until giveUp is
-// closed, or until the Link has ended. It reports whether the stream may write;
-// a write to a Link that has ended says why it can't.
-func (l *Link) waitTurn(giveUp <-chan struct{}) bool {
+// waitTurn blocks until a stream with much to send may write, until the channel that
+// giveUp returns is closed, or until the Link has ended. It reports whether the
+// stream may write; a write to a Link that has ended says why it can't.
+func (l *Link) waitTurn(giveUp func() <-chan struct{}) bool {
 	l.mu.Lock()
-	turn := l.gate.enter(l.err != nil || l.open())
+	turn := l.gate.enter(l.err != nil || l.out.len() == 0 || l.turns() > 0)
+	if turn == nil {
+		l.turnAt = time.Now()
+	}
 	l.mu.Unlock()
 	if turn == nil {
 		return true
@@ -177,12 +204,29 @@ func (l *Link) waitTurn(giveUp <-chan struct{}) bool {
 	select {
 	case <-turn:
 		return true
-	case <-giveUp:
+	case <-giveUp():
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.gate.leave(turn)
 	return false
+}
+
+// endTurn says that a stream whose turn it was has written.
+func (l *Link) endTurn() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gate.passed()
+	l.admit()
+}
+
+// turnLate runs when it has been too early for a turn.
+func (l *Link) turnLate() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.admit()
+	}
 }
 
 // announce queues a Drain frame.

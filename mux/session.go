@@ -29,23 +29,30 @@ const (
 // Session carries many streams over one Link. All methods may be called
 // concurrently.
 type Session struct {
-	link *Link
-	yam  *yamux.Session
+	link     *Link
+	yam      *yamux.Session
+	windows  *windows
+	shrinker *shrinker
 
-	mu   sync.Mutex    // guards what follows
-	id   string        // the dialing end's: the name that resumes the session
-	open int           // streams that were opened or accepted, and not closed
-	idle chan struct{} // closed when open falls to 0; nil if nobody waits
+	mu      sync.Mutex    // guards what follows
+	retired bool          // no more streams are to be opened
+	id      string        // the dialing end's: the name that resumes the session
+	open    int           // streams that were opened or accepted, and not closed
+	ever    int           // streams that were opened or accepted
+	idle    chan struct{} // closed when open falls to 0; nil if nobody waits
 }
 
 // newSession runs yamux on a Link that runs.
 func newSession(link *Link, start func(*carrier, *yamux.Config) (*yamux.Session, error)) (*Session, error) {
-	yam, err := start(&carrier{link: link}, yamuxConfig(link.config))
+	w := newWindows(link.config.Window, link.config.WindowPurse)
+	yam, err := start(newCarrier(link, w), yamuxConfig(link.config))
 	if err != nil {
 		link.fail(err)
 		return nil, err
 	}
-	return &Session{link: link, yam: yam}, nil
+	s := &Session{link: link, yam: yam, windows: w, shrinker: newShrinker(link.config.OnCalm)}
+	link.workers.Go(func() { s.shrinker.run(link.ended) })
+	return s, nil
 }
 
 func dialed(c *carrier, y *yamux.Config) (*yamux.Session, error) { return yamux.Client(c, y) }
@@ -61,20 +68,42 @@ func yamuxConfig(c Config) *yamux.Config {
 	// A write that waits longer fails though its bytes may still be sent, so it
 	// must never fire.
 	y.ConnectionWriteTimeout = 24 * time.Hour
-	y.MaxStreamWindowSize = uint32(c.Window)
+	y.MaxStreamWindowSize = yamuxWindow
 	y.LogOutput = nil
 	y.Logger = slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug)
 	return y
 }
 
 // Open opens a stream. It does not wait for the peer, and fails only if the
-// session has ended; the error is that of Err.
+// session has ended, with the error of Err, or after Retire.
 func (s *Session) Open() (*Stream, error) {
+	if !s.enter() {
+		return nil, errRetired
+	}
 	y, err := s.yam.OpenStream()
 	if err != nil {
+		s.left()
 		return nil, s.end(err)
 	}
 	return newStream(y, s), nil
+}
+
+// enter counts a stream in that is about to be opened.
+func (s *Session) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.retired {
+		s.open++
+		s.ever++
+	}
+	return !s.retired
+}
+
+// Retire lets no stream be opened any more by this end. Those that are open go on.
+func (s *Session) Retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = true
 }
 
 // Accept returns the next stream that the peer has opened. It fails only if the
@@ -89,7 +118,18 @@ func (s *Session) Accept() (*Stream, error) {
 		s.link.fail(protocolError("too many streams"))
 		return nil, s.Err()
 	}
+	s.mu.Lock()
+	s.open++
+	s.ever++
+	s.mu.Unlock()
 	return newStream(y, s), nil
+}
+
+// Ever returns how many streams there have been so far.
+func (s *Session) Ever() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ever
 }
 
 // end makes sure that an error of yamux is the end of the session, and returns
@@ -123,11 +163,11 @@ func (s *Session) WaitIdle(ctx context.Context) {
 	}
 }
 
-// count notes that a stream was opened (1) or closed (-1).
-func (s *Session) count(change int) {
+// left notes that a stream was closed.
+func (s *Session) left() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.open += change
+	s.open--
 	if s.open == 0 && s.idle != nil {
 		close(s.idle)
 		s.idle = nil

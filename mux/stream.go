@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -19,34 +20,72 @@ const smallWrite = 4 << 10
 type Stream struct {
 	yam     *yamux.Stream
 	session *Session
+	window  *window
+	reads   atomic.Uint32 // counts them, for the shrinker
+	swollen atomic.Bool   // the shrinker looks after it
 
 	mu     sync.Mutex
-	giveUp chan struct{} // closed while the write deadline is in the past
-	freed  bool          // giveUp is closed
+	freed  bool          // the write deadline is in the past
+	giveUp chan struct{} // closed while that is so; nil as long as nobody waits for it
 	closed bool          // Close has been called
 }
 
 func newStream(y *yamux.Stream, s *Session) *Stream {
-	s.count(1)
-	return &Stream{yam: y, session: s, giveUp: make(chan struct{})}
+	return &Stream{yam: y, session: s, window: s.windows.of(y.StreamID())}
 }
 
 // Read returns io.EOF once the peer has closed the stream. If the session has
 // ended, it returns the session's error instead: yamux would call that an EOF.
 func (s *Stream) Read(p []byte) (int, error) {
 	n, err := s.yam.Read(p)
+	if n > 0 {
+		s.consumed(n)
+		s.stirred()
+	}
 	if n > 0 || err == nil {
 		return n, nil
 	}
 	return 0, s.explain(err)
 }
 
+// stirred notes that the stream is busy.
+func (s *Stream) stirred() {
+	s.reads.Add(1)
+	if !s.swollen.Load() && s.swollen.CompareAndSwap(false, true) {
+		s.session.shrinker.add(s)
+	}
+}
+
+// Readable reports whether there is something to read, or is just about to be.
+func (s *Stream) Readable() bool { return s.window == nil || s.window.readable() }
+
+// OnReadable has wake called once the stream is readable, and reports true. If it is
+// already, it does nothing and reports false. It is called by the reader; wake must
+// not block.
+func (s *Stream) OnReadable(wake func()) bool {
+	return s.window != nil && s.session.windows.whenReadable(s.window, wake)
+}
+
+// consumed lets the peer send more, once enough has been read. If the Link has
+// ended, the next Read says so.
+func (s *Stream) consumed(n int) {
+	if s.window == nil {
+		return // the stream is over
+	}
+	if raise := s.session.windows.consumed(s.window, n, s.session.link.roundTrip()); raise > 0 {
+		_ = s.session.link.write(windowUpdate(s.yam.StreamID(), raise))
+	}
+}
+
 // Write writes p as one piece, and waits its turn for that if p is not small and
 // the session is busy. A write that is larger than a chunk of the tunnel
 // protocol makes everybody else wait, so don't.
 func (s *Stream) Write(p []byte) (int, error) {
-	if len(p) > smallWrite && !s.session.link.waitTurn(s.interrupted()) {
-		return 0, os.ErrDeadlineExceeded
+	if len(p) > smallWrite {
+		if !s.session.link.waitTurn(s.interrupted) {
+			return 0, os.ErrDeadlineExceeded
+		}
+		defer s.session.link.endTurn()
 	}
 	n, err := s.yam.Write(p)
 	if err != nil {
@@ -54,6 +93,10 @@ func (s *Stream) Write(p []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// MaxWrite is how many bytes one Write should carry at most just now, so that
+// others don't wait long: 16 KiB on a slow path, 128 KiB on a fast one.
+func (s *Stream) MaxWrite() int { return int(s.session.link.chunk.Load()) }
 
 // explain translates an error of yamux.
 func (s *Stream) explain(err error) error {
@@ -79,7 +122,8 @@ func (s *Stream) Close() error {
 	if !first {
 		return nil
 	}
-	defer s.session.count(-1)
+	defer s.session.left()
+	defer s.session.shrinker.forget(s)
 	return s.yam.Close()
 }
 
@@ -103,10 +147,11 @@ func (s *Stream) SetWriteDeadline(t time.Time) error {
 	defer s.mu.Unlock()
 	if free := !t.IsZero(); free != s.freed {
 		s.freed = free
-		if free {
+		switch {
+		case !free:
+			s.giveUp = nil
+		case s.giveUp != nil:
 			close(s.giveUp)
-		} else {
-			s.giveUp = make(chan struct{})
 		}
 	}
 	return s.yam.SetWriteDeadline(t)
@@ -125,5 +170,11 @@ func interruption(t time.Time) error {
 func (s *Stream) interrupted() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.giveUp == nil {
+		s.giveUp = make(chan struct{})
+		if s.freed {
+			close(s.giveUp)
+		}
+	}
 	return s.giveUp
 }

@@ -30,7 +30,7 @@ type Config struct {
 	// of one token. 1024 and 64 by default.
 	MaxDetached, MaxDetachedEach int
 	// ReplayBuffer is how many bytes a session may have sent that its client has
-	// not acknowledged. 16 MiB by default.
+	// not acknowledged. 32 MiB by default.
 	ReplayBuffer int
 	// DrainTimeout is how long the tunnels of a session may go on after its token
 	// was withdrawn. 30 s by default. (Shutdown is told by its context.)
@@ -38,6 +38,10 @@ type Config struct {
 	// Keepalive is how long a session may be silent before its client is asked
 	// for a sign of life. 15 s by default.
 	Keepalive time.Duration
+	// OnCalm is called when a session's tunnels have moved data, and then none has
+	// for a second: a good time to give memory back ([runtime/debug.FreeOSMemory]).
+	// Nothing by default.
+	OnCalm func()
 	// Log gets a line for each tunnel and each session. Nothing by default.
 	Log *slog.Logger
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ferry/mux"
+	"ferry/wire"
 )
 
 // Server is an endpoint. It is an [http.Handler] with two routes: /v1/relay takes
@@ -18,6 +19,7 @@ type Server struct {
 	config   Config
 	policy   policy
 	acceptor *mux.Acceptor
+	joiner   *wire.Joiner
 	routes   *http.ServeMux
 	http     *http.Server
 
@@ -38,11 +40,12 @@ func New(c Config) *Server {
 		config: c,
 		policy: newPolicy(c.AllowPrivate),
 		acceptor: mux.NewAcceptor(mux.AcceptConfig{
-			Config:          mux.Config{Keepalive: c.Keepalive, ReplayBuffer: c.ReplayBuffer, Log: c.Log},
+			Config:          mux.Config{Keepalive: c.Keepalive, ReplayBuffer: c.ReplayBuffer, OnCalm: c.OnCalm, Log: c.Log},
 			ResumeWindow:    c.ResumeWindow,
 			MaxDetached:     c.MaxDetached,
 			MaxDetachedEach: c.MaxDetachedEach,
 		}),
+		joiner: wire.NewJoiner(),
 		routes: http.NewServeMux(),
 		open:   make(map[*session]struct{}),
 	}
@@ -172,5 +175,6 @@ func (s *Server) Close() error {
 	err := s.http.Close()
 	cut.Wait()
 	s.sessions.Wait()
+	_ = s.joiner.Close()
 	return err
 }

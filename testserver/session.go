@@ -14,6 +14,11 @@ import (
 // connectTimeout is how long a stream may take to say where it leads.
 const connectTimeout = 10 * time.Second
 
+// leaveTime is how long no tunnel must have been opened before a session that drains
+// is ended, unless its client has left it. A tunnel may be on its way, and what a tool
+// has sent on it would be lost.
+const leaveTime = time.Second
+
 // session serves the tunnels of one client.
 type session struct {
 	server *Server
@@ -21,7 +26,7 @@ type session struct {
 	who    identity
 	log    *slog.Logger
 
-	tunnels sync.WaitGroup // the goroutines of tunnel
+	tunnels sync.WaitGroup // that have not ended
 }
 
 func newSession(s *Server, link *mux.Session, who identity, remote string) *session {
@@ -53,22 +58,38 @@ func (s *session) accept(stream *mux.Stream) {
 		_ = wire.Reject(stream, wire.ConnectionLimitReached, "this session has too many tunnels")
 		return
 	}
-	s.tunnels.Go(func() { s.tunnel(stream) })
+	s.tunnels.Add(1)
+	go s.tunnel(stream, s.tunnels.Done)
 }
 
 // drainAndWait asks the client to move, at some time within an eighth of the
 // grace, and returns when the tunnels have finished or ctx has ended. New tunnels
 // are served until the client has moved.
 func (s *session) drainAndWait(ctx context.Context, grace time.Duration) {
-	if grace > 8 {
-		select {
-		case <-time.After(rand.N(grace / 8)):
-		case <-s.link.Done():
-		case <-ctx.Done():
-		}
+	if grace > 8 && !s.pause(ctx, rand.N(grace/8)) {
+		return
 	}
 	s.drain(grace)
-	s.link.WaitIdle(ctx)
+	for {
+		s.link.WaitIdle(ctx)
+		ever := s.link.Ever()
+		if !s.pause(ctx, leaveTime) || s.link.Ever() == ever {
+			return
+		}
+	}
+}
+
+// pause waits, and reports whether the session and ctx have lasted so long.
+func (s *session) pause(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.link.Done():
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // drain tells the client that the endpoint goes away.

@@ -11,13 +11,14 @@ import (
 	"ferry/wire"
 )
 
-// tunnel serves one stream from its Connect chunk to its end, and logs one line
-// about it.
-func (s *session) tunnel(stream *mux.Stream) {
+// tunnel serves one stream: it connects the target, and has both joined. It calls
+// done when the tunnel has ended, and logs one line about it.
+func (s *session) tunnel(stream *mux.Stream, done func()) {
 	began := time.Now()
 	conn, target, err := s.awaitConnect(stream)
 	if err != nil {
 		s.log.Warn("tunnel", "outcome", "no valid Connect chunk", "error", err, "duration", time.Since(began))
+		done()
 		return
 	}
 	tcp, refused := s.server.dial(target)
@@ -25,18 +26,23 @@ func (s *session) tunnel(stream *mux.Stream) {
 		_ = conn.Refuse(refused.Code, refused.Detail)
 		s.log.Info("tunnel", "target", target.String(),
 			"duration", time.Since(began), "outcome", refused.Error(), "error", refused.Err)
+		done()
 		return
 	}
-	var out wire.Outcome
-	if out.Err = conn.Confirm(); out.Err == nil {
-		out = wire.Join(conn, tcp)
-	} else {
+	address := tcp.RemoteAddr().String()
+	ended := func(out wire.Outcome) {
+		s.log.Info("tunnel", "target", target.String(), "address", address,
+			"to_target", out.FromTunnel, "from_target", out.ToTunnel,
+			"duration", time.Since(began), "outcome", outcome(out.Err))
+		done()
+	}
+	if err := conn.Confirm(); err != nil {
 		_ = conn.Abort(wire.AbortInternalError, "")
 		_ = tcp.Close()
+		ended(wire.Outcome{Err: err})
+		return
 	}
-	s.log.Info("tunnel", "target", target.String(), "address", tcp.RemoteAddr().String(),
-		"to_target", out.FromA, "from_target", out.FromB,
-		"duration", time.Since(began), "outcome", outcome(out.Err))
+	s.server.joiner.Join(conn, tcp, ended)
 }
 
 func (s *session) awaitConnect(stream *mux.Stream) (*wire.Conn, wire.Target, error) {

@@ -35,8 +35,8 @@ func (b *buffer) sealData(n int) []byte {
 	h = append(h, dataTag)
 	h = binary.AppendUvarint(h, uint64(n))
 	start := headroom - len(h)
-	copy(b[start:], h)
-	return b[start : headroom+n]
+	copy(b.bytes[start:], h)
+	return b.bytes[start : headroom+n]
 }
 
 // encodeControl returns a chunk of any kind but data, with its length in front.

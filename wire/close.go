@@ -103,11 +103,14 @@ func (c *Conn) Abort(code AbortCode, detail string) error {
 }
 
 // awaitAbort watches a tunnel whose far end has ended its direction: the far end
-// may still abort the other one. It returns nil if the Conn is closed, or if
-// both directions have ended and the stream is over.
+// may still abort the other one. It returns errIdle if nothing has come, and nil if
+// the Conn is closed, or if both directions have ended and the stream is over.
 func (c *Conn) awaitAbort() error {
 	c.reading.Lock()
 	defer c.reading.Unlock()
+	if !c.pending() {
+		return errIdle
+	}
 	if c.readEnd.begin(userCall) != nil {
 		return nil
 	}

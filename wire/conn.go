@@ -52,7 +52,7 @@ var (
 )
 
 func newConn(s Stream) *Conn {
-	c := &Conn{stream: s, writing: make(chan struct{}, 1), onAnswer: func(bool) {}}
+	c := &Conn{stream: s, writing: make(chan struct{}, 1)}
 	c.dec.src = s
 	c.readEnd.init(s.SetReadDeadline)
 	c.writeEnd.init(s.SetWriteDeadline)
@@ -117,6 +117,46 @@ func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 	}
 }
 
+// writePending copies to w until the far end ends its direction, which is io.EOF
+// here, or until nothing more has come, which is errIdle.
+func (c *Conn) writePending(w io.Writer) (total int64, err error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	for c.readErr != nil || c.pending() {
+		n := 0
+		if c.readErr == nil && c.dec.left == 0 {
+			err = c.takeOne()
+		} else {
+			n, err = c.writeChunkTo(w)
+		}
+		total += int64(n)
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, errIdle
+}
+
+// takeOne takes in what begins the next chunk, or all of a control chunk.
+func (c *Conn) takeOne() error {
+	if err := c.readEnd.begin(userCall); err != nil {
+		return err
+	}
+	return c.endRead(c.step())
+}
+
+// pending reports whether there is something to be read. It is called with reading
+// held.
+func (c *Conn) pending() bool { return c.dec.ready() || c.stream.Readable() }
+
+// onReadable has wake called once there is something to be read, and reports true,
+// unless there is already.
+func (c *Conn) onReadable(wake func()) bool {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	return !c.dec.ready() && c.stream.OnReadable(wake)
+}
+
 // writeChunkTo waits for data with empty hands, and borrows a buffer only then.
 func (c *Conn) writeChunkTo(w io.Writer) (int, error) {
 	if err := c.readEnd.begin(userCall); err != nil {
@@ -125,7 +165,7 @@ func (c *Conn) writeChunkTo(w io.Writer) (int, error) {
 	if err := c.advance(); err != nil {
 		return 0, c.endRead(err)
 	}
-	b := borrow()
+	b := borrow(c.dec.left)
 	defer giveBack(b)
 	n, err := c.dec.readPayload(b.payload())
 	err = c.endRead(err)
@@ -146,20 +186,25 @@ func (c *Conn) writeChunkTo(w io.Writer) (int, error) {
 // stream or the decoder reports. It is called with reading held.
 func (c *Conn) advance() error {
 	for c.readErr == nil && c.dec.left == 0 {
-		chunk, err := c.dec.next()
-		switch {
-		case err != nil:
-			return err
-		case chunk != nil:
-			err = c.handle(chunk)
-		case !c.answered:
-			err = protocolError("data before the answer")
-		}
-		if err != nil {
+		if err := c.step(); err != nil {
 			return err
 		}
 	}
 	return c.readErr
+}
+
+// step moves to the next chunk, and handles it if it is not data.
+func (c *Conn) step() error {
+	chunk, err := c.dec.next()
+	switch {
+	case err != nil:
+		return err
+	case chunk != nil:
+		return c.handle(chunk)
+	case !c.answered:
+		return protocolError("data before the answer")
+	}
+	return nil
 }
 
 // handle takes a control chunk in. It is called with reading held.
@@ -173,12 +218,12 @@ func (c *Conn) handle(chunk *relayv1.Chunk) error {
 			return protocolError("an answer nobody asked for")
 		}
 		c.answered = true
-		c.onAnswer(true)
+		c.answer(true)
 	case *relayv1.Chunk_Refused:
 		if c.answered {
 			return protocolError("a refusal after the answer")
 		}
-		c.onAnswer(false)
+		c.answer(false)
 		c.failed.Store(true)
 		c.failRead(&RefusedError{Code: refusalCode(k.Refused.GetCode()), Detail: k.Refused.GetDetail()})
 	case *relayv1.Chunk_End:
@@ -191,6 +236,14 @@ func (c *Conn) handle(chunk *relayv1.Chunk) error {
 		return protocolError("a chunk out of its place")
 	}
 	return nil
+}
+
+// answer tells whoever wants to know the far end's answer.
+func (c *Conn) answer(connected bool) {
+	if c.onAnswer != nil {
+		c.onAnswer(connected)
+		c.onAnswer = nil
+	}
 }
 
 // endRead closes what begin opened, and decides what err means for the user.

@@ -17,8 +17,15 @@ var example = Target{Host: "example.com", Port: 443}
 func tunnel(t *testing.T) (near, far *Conn) {
 	t.Helper()
 	a, b := net.Pipe()
-	return handshake(t, a, b)
+	return handshake(t, pipeStream{a}, pipeStream{b})
 }
+
+// pipeStream is a stream without any buffer.
+type pipeStream struct{ net.Conn }
+
+func (pipeStream) MaxWrite() int          { return chunkSize }
+func (pipeStream) Readable() bool         { return true } // it can't tell
+func (pipeStream) OnReadable(func()) bool { return false }
 
 func handshake(t *testing.T, a, b Stream) (near, far *Conn) {
 	t.Helper()

@@ -15,8 +15,8 @@ type deadline struct {
 
 	mu      sync.Mutex
 	timer   *time.Timer
-	expired chan struct{} // closed when the time has passed, or stop was called
-	past    bool          // expired is closed
+	past    bool          // the time has passed, or stop was called
+	expired chan struct{} // closed when that is so; nil as long as nobody waits for it
 	stopped error         // set once by stop: no call may begin any more
 	call    call          // the call on the stream that is under way
 	freed   bool          // that call was interrupted; the stream's deadline is in the past
@@ -31,10 +31,7 @@ const (
 	innerCall      // stop only: the user's call has returned already
 )
 
-func (d *deadline) init(interrupt func(time.Time) error) {
-	d.interrupt = interrupt
-	d.expired = make(chan struct{})
-}
+func (d *deadline) init(interrupt func(time.Time) error) { d.interrupt = interrupt }
 
 // set changes the deadline; the zero time means none.
 func (d *deadline) set(t time.Time) {
@@ -48,7 +45,7 @@ func (d *deadline) set(t time.Time) {
 		return
 	}
 	if d.past {
-		d.expired, d.past = make(chan struct{}), false
+		d.expired, d.past = nil, false
 	}
 	if t.IsZero() {
 		return
@@ -73,7 +70,9 @@ func (d *deadline) set(t time.Time) {
 func (d *deadline) expire() {
 	if !d.past {
 		d.past = true
-		close(d.expired)
+		if d.expired != nil {
+			close(d.expired)
+		}
 	}
 	d.free()
 }
@@ -126,6 +125,12 @@ func (d *deadline) reason() error {
 func (d *deadline) done() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.expired == nil {
+		d.expired = make(chan struct{})
+		if d.past {
+			close(d.expired)
+		}
+	}
 	return d.expired
 }
 

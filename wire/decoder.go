@@ -136,6 +136,16 @@ func kinds(b []byte) (count int) {
 	return count
 }
 
+// ready reports whether there is something to do without reading from src.
+func (d *decoder) ready() bool {
+	if d.lo == d.hi || d.left > 0 || d.missing > 0 {
+		return d.lo < d.hi
+	}
+	probe := *d
+	done, err := probe.header()
+	return done || err != nil
+}
+
 // fill reads more into buf. An end of the stream inside a chunk is
 // io.ErrUnexpectedEOF.
 func (d *decoder) fill() error {

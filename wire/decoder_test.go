@@ -18,7 +18,7 @@ import (
 
 // dataChunk returns a data chunk as a sender makes it.
 func dataChunk(payload []byte) []byte {
-	b := borrow()
+	b := borrow(mostChunk)
 	defer giveBack(b)
 	return bytes.Clone(b.sealData(copy(b.payload(), payload)))
 }
@@ -350,7 +350,7 @@ func nextInSpiteOfTimeouts(t *testing.T, d *decoder) *relayv1.Chunk {
 }
 
 func TestDataPathAllocatesNothing(t *testing.T) {
-	b := borrow()
+	b := borrow(mostChunk)
 	defer giveBack(b)
 	copy(b.payload(), pattern(chunkSize))
 	src := bytes.NewReader(nil)

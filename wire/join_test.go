@@ -39,7 +39,7 @@ func tcpPair(t *testing.T) (a, b *net.TCPConn) {
 // relay is a tool and a target with a tunnel in between.
 type relay struct {
 	tool, target  *net.TCPConn
-	atNear, atFar <-chan Outcome // A is the TCP side at the near end, the tunnel at the far end
+	atNear, atFar <-chan Outcome
 }
 
 func newRelay(t *testing.T, window int) relay {
@@ -48,23 +48,26 @@ func newRelay(t *testing.T, window int) relay {
 	near, far := handshake(t, a, b)
 	tool, proxy := tcpPair(t)
 	server, target := tcpPair(t)
-	return relay{tool, target, joining(proxy, near), joining(far, server)}
+	return relay{tool, target, joining(t, near, proxy), joining(t, far, server)}
 }
 
-// joining runs Join, and returns where its Outcome comes.
-func joining(a, b Half) <-chan Outcome {
+// joining joins a tunnel to a connection, and returns where the Outcome comes.
+func joining(t *testing.T, tunnel *Conn, outside Half) <-chan Outcome {
+	joiner := NewJoiner()
+	t.Cleanup(func() { _ = joiner.Close() })
 	done := make(chan Outcome, 1)
-	go func() { done <- Join(a, b) }()
+	go joiner.Join(tunnel, outside, func(out Outcome) { done <- out })
 	return done
 }
 
 // wantOutcome checks both ends of a relay that ended well.
 func (r relay) wantOutcome(t *testing.T, fromTool, fromTarget int) {
 	t.Helper()
-	want := Outcome{FromA: int64(fromTool), FromB: int64(fromTarget)}
+	want := Outcome{ToTunnel: int64(fromTool), FromTunnel: int64(fromTarget)}
 	if got := <-r.atNear; got != want {
 		t.Errorf("the near end's outcome is %+v; want %+v", got, want)
 	}
+	want = Outcome{ToTunnel: int64(fromTarget), FromTunnel: int64(fromTool)}
 	if got := <-r.atFar; got != want {
 		t.Errorf("the far end's outcome is %+v; want %+v", got, want)
 	}
@@ -171,7 +174,7 @@ func joined(t *testing.T) (tool *net.TCPConn, far *memStream, fromNear *decoder,
 	t.Helper()
 	near, far, fromNear := opened(t, chunkSize)
 	tool, proxy := tcpPair(t)
-	return tool, far, fromNear, joining(proxy, near)
+	return tool, far, fromNear, joining(t, near, proxy)
 }
 
 func TestJoinNoticesAnAbortBehindEnd(t *testing.T) {
@@ -238,7 +241,7 @@ func TestJoinOfTwoTunnelsHalfClosesAndAborts(t *testing.T) {
 	near, middle := handshake(t, a, b)
 	c, d := memPipe(1000)
 	next, far := handshake(t, c, d)
-	outcome := joining(middle, next)
+	outcome := joining(t, next, middle)
 	go func() {
 		_, _ = near.Write(pattern(chunkSize))
 		_ = near.CloseWrite()
@@ -247,8 +250,8 @@ func TestJoinOfTwoTunnelsHalfClosesAndAborts(t *testing.T) {
 	_ = far.Abort(AbortTimeout, "too slow")
 	_, err := near.Read(make([]byte, 1))
 	wantAbort(t, "Read at the near end", err, AbortError{Code: AbortTimeout, Detail: "too slow", Remote: true})
-	if out := <-outcome; out.FromA != chunkSize || out.Err == nil {
-		t.Errorf("the outcome is %+v; want %d bytes from A and the abort", out, chunkSize)
+	if out := <-outcome; out.ToTunnel != chunkSize || out.Err == nil {
+		t.Errorf("the outcome is %+v; want %d bytes to the tunnel and the abort", out, chunkSize)
 	}
 	_ = near.Close()
 }

@@ -24,8 +24,9 @@ type flow struct {
 	changed sync.Cond
 	data    []byte
 	window  int
-	ended   error // what the reader gets after the data: io.EOF, or why the stream was lost
-	unread  bool  // the reader has closed its end
+	ended   error  // what the reader gets after the data: io.EOF, or why the stream was lost
+	unread  bool   // the reader has closed its end
+	wake    func() // called when there is something to read; or nil
 	// Whether the deadlines of its reader and its writer are in the past.
 	readLate, writeLate bool
 }
@@ -50,7 +51,18 @@ func (f *flow) update(change func()) error {
 	defer f.mu.Unlock()
 	change()
 	f.changed.Broadcast()
+	f.wakeUp()
 	return nil
+}
+
+func (f *flow) readable() bool { return len(f.data) > 0 || f.ended != nil || f.unread }
+
+// wakeUp is called with mu held.
+func (f *flow) wakeUp() {
+	if f.wake != nil && f.readable() {
+		go f.wake()
+		f.wake = nil
+	}
 }
 
 func (s *memStream) Read(p []byte) (int, error) {
@@ -86,6 +98,7 @@ func (s *memStream) Write(p []byte) (n int, err error) {
 		f.data = append(f.data, p[n:n+m]...)
 		n += m
 		f.changed.Broadcast()
+		f.wakeUp()
 		if n == len(p) {
 			return n, nil
 		}
@@ -94,6 +107,27 @@ func (s *memStream) Write(p []byte) (n int, err error) {
 		}
 		f.changed.Wait()
 	}
+}
+
+// chunkSize is what the tests' streams carry at a time.
+const chunkSize = 64 << 10
+
+func (s *memStream) MaxWrite() int { return chunkSize }
+
+func (s *memStream) Readable() bool {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	return s.in.readable()
+}
+
+func (s *memStream) OnReadable(wake func()) bool {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	if s.in.readable() {
+		return false
+	}
+	s.in.wake = wake
+	return true
 }
 
 func (s *memStream) Close() error {

@@ -31,7 +31,7 @@ func (c *Conn) sendData(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, c.writeEnd.err()
 	}
-	b := borrow()
+	b := borrow(min(len(p), c.stream.MaxWrite()))
 	defer giveBack(b)
 	n := copy(b.payload(), p)
 	accepted, err := c.send(b.sealData(n))
@@ -43,28 +43,32 @@ func (c *Conn) sendData(p []byte) (int, error) {
 
 // ReadFrom copies from r until r's EOF. It does not end the tunnel's direction:
 // CloseWrite does. An error is r's own, or one that Write would return.
-func (c *Conn) ReadFrom(r io.Reader) (total int64, err error) {
+func (c *Conn) ReadFrom(r io.Reader) (int64, error) { return c.readFrom(newSource(r)) }
+
+// readFrom copies until the source's EOF, which is no error, or until it has been
+// idle for too long.
+func (c *Conn) readFrom(src *source) (total int64, err error) {
 	for {
-		n, err := c.readChunkFrom(r)
-		total += int64(n)
-		if err == io.EOF {
-			return total, nil
+		b, n, rerr := src.read(c.stream.MaxWrite())
+		if n > 0 {
+			n, err = c.sendBuffer(b, n)
+			total += int64(n)
 		}
-		if err != nil {
+		giveBack(b)
+		switch {
+		case err != nil:
 			return total, err
+		case rerr == io.EOF:
+			return total, nil
+		case rerr != nil:
+			return total, rerr
 		}
 	}
 }
 
-// readChunkFrom reads once from r, right behind the room for the header, so that
-// the chunk is written as it stands.
-func (c *Conn) readChunkFrom(r io.Reader) (int, error) {
-	b := borrow()
-	defer giveBack(b)
-	n, rerr := r.Read(b.payload())
-	if n == 0 {
-		return 0, rerr
-	}
+// sendBuffer sends the n bytes that stand in b, and returns how many of them the
+// far end will get: all or none.
+func (c *Conn) sendBuffer(b *buffer, n int) (int, error) {
 	if err := c.lockWrite(); err != nil {
 		return 0, err
 	}
@@ -75,10 +79,7 @@ func (c *Conn) readChunkFrom(r io.Reader) (int, error) {
 	if !accepted {
 		n = 0
 	}
-	if err := c.unlockWrite(err); err != nil {
-		return n, err
-	}
-	return n, rerr
+	return n, c.unlockWrite(err)
 }
 
 // CloseWrite ends this direction: the far end reads EOF once it has read all
@@ -112,11 +113,15 @@ func (c *Conn) lockWrite() error {
 	if err := c.writeEnd.err(); err != nil {
 		return err
 	}
-	done := c.writeEnd.done()
 	select {
 	case <-c.writing:
 		return nil
-	case <-done:
+	default:
+	}
+	select {
+	case <-c.writing:
+		return nil
+	case <-c.writeEnd.done():
 		return c.writeEnd.waited()
 	}
 }

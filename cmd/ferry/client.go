@@ -25,7 +25,7 @@ type clientFlags struct {
 	EarlyOpen    string        `enum:"auto,always,never" default:"auto" help:"Whether a CONNECT is answered before its target is connected: auto, if that connected in the last 10 minutes; always; never. (${default})"`
 	Grace        time.Duration `default:"10s" help:"How long open tunnels may finish after SIGTERM. (${default})"`
 	Keepalive    time.Duration `default:"15s" help:"How long the session may be silent before it is probed. (${default})"`
-	ReplayBuffer byteSize      `default:"16MiB" help:"How much the session may have sent that the endpoint has not acknowledged. (${default})"`
+	ReplayBuffer byteSize      `default:"32MiB" help:"How much the session may have sent that the endpoint has not acknowledged. (${default})"`
 }
 
 // start makes the client.
@@ -44,7 +44,7 @@ func (f *clientFlags) start(log *slog.Logger) (*client.Client, error) {
 		URL: f.URL[0], Fallbacks: f.URL[1:], TokenSource: f.read, TLS: trust,
 		Listen: f.Listen, ConnectWait: f.ConnectWait, MaxWaiting: f.MaxWaiting,
 		EarlyOpen: client.EarlyOpen(f.EarlyOpen),
-		Grace:     f.Grace, Keepalive: f.Keepalive, ReplayBuffer: int(f.ReplayBuffer), Log: log,
+		Grace:     f.Grace, Keepalive: f.Keepalive, ReplayBuffer: int(f.ReplayBuffer), Log: log, OnCalm: tidy(),
 	})
 	var network *net.OpError
 	if err != nil && !errors.As(err, &network) {

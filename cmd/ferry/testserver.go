@@ -25,7 +25,7 @@ type testserverCommand struct {
 	ResumeWindow    time.Duration `default:"60s" help:"How long a client whose WebSocket was lost may take to come back to its tunnels. (${default})"`
 	MaxDetached     int           `default:"1024" help:"How many such clients are waited for. (${default})"`
 	MaxDetachedEach int           `default:"64" help:"How many of them may have one token. (${default})"`
-	ReplayBuffer    byteSize      `default:"16MiB" help:"How much a session may have sent that its client has not acknowledged. (${default})"`
+	ReplayBuffer    byteSize      `default:"32MiB" help:"How much a session may have sent that its client has not acknowledged. (${default})"`
 	Chaos           chaosFlag     `placeholder:"FAULTS" help:"Misbehave on purpose: drop=5s,freeze=30s/3s,latency=40ms,rate=20mbit, any of them."`
 	DrainTimeout    time.Duration `default:"30s" help:"How long open tunnels may finish after SIGTERM. (${default})"`
 }
@@ -45,7 +45,7 @@ func (t *testserverCommand) Run(flags *logFlags) error {
 		Token: token, AllowPrivate: t.AllowPrivate, DialTimeout: t.DialTimeout,
 		MaxTunnels: t.MaxTunnels, Keepalive: t.Keepalive, Log: log,
 		ResumeWindow: t.window(), MaxDetached: t.MaxDetached, MaxDetachedEach: t.MaxDetachedEach, ReplayBuffer: int(t.ReplayBuffer),
-		DrainTimeout: t.DrainTimeout,
+		DrainTimeout: t.DrainTimeout, OnCalm: tidy(),
 	})
 	defer t.onNewToken(log, func() { t.reload(log, server) })()
 	fmt.Printf("%s://%s\n", scheme, listener.Addr())

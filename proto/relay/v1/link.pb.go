@@ -138,7 +138,16 @@ type Frame struct {
 	// Announces that the sender goes away.
 	Drain *Drain `protobuf:"bytes,5,opt,name=drain,proto3" json:"drain,omitempty"`
 	// Ends the Link for good. It is the last frame.
-	Close         *Close `protobuf:"bytes,6,opt,name=close,proto3" json:"close,omitempty"`
+	Close *Close `protobuf:"bytes,6,opt,name=close,proto3" json:"close,omitempty"`
+	// When this frame was sent, by a clock of the sender's own: microseconds since
+	// any moment before. Absent (0): the sender does not want to know its delay.
+	Sent uint64 `protobuf:"varint,7,opt,name=sent,proto3" json:"sent,omitempty"`
+	// How long frames take from the receiver of this frame to its sender: the least
+	// of (the sender's own clock at a frame's arrival, minus that frame's sent) since
+	// the last frame that said so. The clocks need not agree, so only its changes
+	// mean anything: it grows with the queue on the way (RFC 6817, section 2).
+	// Absent (0) says nothing new.
+	Delay         int64 `protobuf:"zigzag64,8,opt,name=delay,proto3" json:"delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,6 +222,20 @@ func (x *Frame) GetClose() *Close {
 		return x.Close
 	}
 	return nil
+}
+
+func (x *Frame) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *Frame) GetDelay() int64 {
+	if x != nil {
+		return x.Delay
+	}
+	return 0
 }
 
 // Ping asks the peer to show that it is alive, by a Pong with the same id.
@@ -419,14 +442,16 @@ var File_relay_v1_link_proto protoreflect.FileDescriptor
 
 const file_relay_v1_link_proto_rawDesc = "" +
 	"\n" +
-	"\x13relay/v1/link.proto\x12\brelay.v1\"\xc3\x01\n" +
+	"\x13relay/v1/link.proto\x12\brelay.v1\"\xed\x01\n" +
 	"\x05Frame\x12\x10\n" +
 	"\x03ack\x18\x01 \x01(\x04R\x03ack\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\"\n" +
 	"\x04ping\x18\x03 \x01(\v2\x0e.relay.v1.PingR\x04ping\x12\"\n" +
 	"\x04pong\x18\x04 \x01(\v2\x0e.relay.v1.PongR\x04pong\x12%\n" +
 	"\x05drain\x18\x05 \x01(\v2\x0f.relay.v1.DrainR\x05drain\x12%\n" +
-	"\x05close\x18\x06 \x01(\v2\x0f.relay.v1.CloseR\x05close\"\x16\n" +
+	"\x05close\x18\x06 \x01(\v2\x0f.relay.v1.CloseR\x05close\x12\x12\n" +
+	"\x04sent\x18\a \x01(\x04R\x04sent\x12\x14\n" +
+	"\x05delay\x18\b \x01(\x12R\x05delay\"\x16\n" +
 	"\x04Ping\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x16\n" +
 	"\x04Pong\x12\x0e\n" +
