@@ -18,7 +18,7 @@
 //	conn, target, err := wire.Accept(ctx, stream)
 //	…
 //	conn.Confirm() // or conn.Refuse(wire.ConnectionRefused, "…")
-//	outcome := wire.Join(conn, tcp)
+//	joiner.Join(conn, tcp, func(out wire.Outcome) { … })
 //
 // The protocol itself is specified in proto/relay/v1/tunnel.proto. This
 // package knows nothing of WebSockets, of yamux, or of how targets are dialed.
