@@ -38,7 +38,7 @@ type Session struct {
 	retired bool          // no more streams are to be opened
 	id      string        // the dialing end's: the name that resumes the session
 	open    int           // streams that were opened or accepted, and not closed
-	ever    int           // streams that were opened or accepted
+	opened  int           // streams that were opened or accepted
 	idle    chan struct{} // closed when open falls to 0; nil if nobody waits
 }
 
@@ -94,7 +94,7 @@ func (s *Session) enter() bool {
 	defer s.mu.Unlock()
 	if !s.retired {
 		s.open++
-		s.ever++
+		s.opened++
 	}
 	return !s.retired
 }
@@ -120,16 +120,16 @@ func (s *Session) Accept() (*Stream, error) {
 	}
 	s.mu.Lock()
 	s.open++
-	s.ever++
+	s.opened++
 	s.mu.Unlock()
 	return newStream(y, s), nil
 }
 
-// Ever returns how many streams there have been so far.
-func (s *Session) Ever() int {
+// Opened returns how many streams there have been so far.
+func (s *Session) Opened() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ever
+	return s.opened
 }
 
 // end makes sure that an error of yamux is the end of the session, and returns

@@ -72,8 +72,8 @@ func (s *session) drainAndWait(ctx context.Context, grace time.Duration) {
 	s.drain(grace)
 	for {
 		s.link.WaitIdle(ctx)
-		ever := s.link.Ever()
-		if !s.pause(ctx, leaveTime) || s.link.Ever() == ever {
+		opened := s.link.Opened()
+		if !s.pause(ctx, leaveTime) || s.link.Opened() == opened {
 			return
 		}
 	}
