@@ -21,15 +21,6 @@ func held() int64 {
 // narrow is the kernel's buffer of those who never read: what it holds is not ferry's.
 const narrow = 16 << 10
 
-// pour writes until its connection fails.
-func pour(c net.Conn) {
-	for b := make([]byte, 64<<10); ; {
-		if _, err := c.Write(b); err != nil {
-			return
-		}
-	}
-}
-
 // atOnce calls f n times, and returns when all calls have.
 func atOnce(n int, f func()) {
 	var all sync.WaitGroup
@@ -64,12 +55,12 @@ func TestStalledReadersPinLittle(t *testing.T) {
 	}{
 		"of downloads": {
 			fast: func(p *pair) net.Conn {
-				one := p.connect(target(p.t, func(c *net.TCPConn) { pour(c) }))
+				one := p.connect(target(p.t, flood))
 				_, _ = io.CopyN(io.Discard, one, 8<<20)
 				return one
 			},
 			stalled: func(p *pair) net.Conn {
-				one := p.connect(target(p.t, func(c *net.TCPConn) { pour(c) }))
+				one := p.connect(target(p.t, flood))
 				_ = one.SetReadBuffer(narrow)
 				return one
 			},
@@ -80,7 +71,7 @@ func TestStalledReadersPinLittle(t *testing.T) {
 					_, _ = io.CopyN(io.Discard, c, 8<<20)
 					<-p.t.Context().Done()
 				}))
-				go pour(one)
+				go flood(one.TCPConn)
 				return one
 			},
 			stalled: func(p *pair) net.Conn {
@@ -88,7 +79,7 @@ func TestStalledReadersPinLittle(t *testing.T) {
 					_ = c.SetReadBuffer(narrow)
 					<-p.t.Context().Done()
 				}))
-				go pour(one)
+				go flood(one.TCPConn)
 				return one
 			},
 		},

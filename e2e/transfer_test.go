@@ -218,16 +218,9 @@ func TestFiveHundredTunnelsAtOnce(t *testing.T) {
 func TestStalledReadersHoldUpNobody(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	flood := target(t, func(c *net.TCPConn) {
-		b := make([]byte, 64<<10)
-		for {
-			if _, err := c.Write(b); err != nil {
-				return
-			}
-		}
-	})
+	source := target(t, flood)
 	for range 8 {
-		_ = p.connect(flood) // and never read
+		_ = p.connect(source) // and never read
 	}
 	address := target(t, echo)
 	data := noise(5, 16<<20)

@@ -121,8 +121,7 @@ func newLink(c Config, window time.Duration, h hooks) *Link {
 	for _, cond := range []*sync.Cond{&l.sendable, &l.attached, &l.released, &l.roomy} {
 		cond.L = &l.mu
 	}
-	l.pace.reset(c.ReplayBuffer/4*3, 0)
-	l.publishPace()
+	l.beginPath(0)
 	l.ackTimer = time.AfterFunc(time.Hour, l.ackLate)
 	l.ackTimer.Stop()
 	l.turnTimer = time.AfterFunc(time.Hour, l.turnLate)
@@ -169,6 +168,13 @@ func (l *Link) write(parts ...[]byte) error {
 	}
 	l.sendable.Signal()
 	return nil
+}
+
+// beginPath is for a new path, on which so much is acknowledged. The replay buffer
+// keeps some room for small writes. It is called with mu held.
+func (l *Link) beginPath(acked uint64) {
+	l.pace.reset(l.config.ReplayBuffer/4*3, acked)
+	l.publishPace()
 }
 
 // publishPace is called with mu held.

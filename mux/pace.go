@@ -11,7 +11,7 @@ const (
 	mostChunk  = 128 << 10
 	chunkTime  = 2 * time.Millisecond
 
-	// The queue at its shortest should hold a seventh of the round trip, within these
+	// The queue at its shortest should hold an eighth of the round trip, within these
 	// bounds: enough for the path not to run dry.
 	leastQueue = 4 * time.Millisecond
 	mostQueue  = 25 * time.Millisecond

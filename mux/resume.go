@@ -103,8 +103,7 @@ func (l *Link) attach(ws *websocket.Conn, name string, received uint64) error {
 		return err
 	}
 	l.acked, l.sent = received, received
-	l.pace.reset(l.config.ReplayBuffer/4*3, received)
-	l.publishPace()
+	l.beginPath(received)
 	l.ponged = l.pinged
 	l.control, l.ackDue = nil, true
 	if l.drain != nil {

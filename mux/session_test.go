@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"os"
 	"sync"
 	"testing"
@@ -125,22 +124,7 @@ func TestLostWebSocketIsNeverAnEOF(t *testing.T) {
 }
 
 func TestServerDropsAPeerThatSendsYamuxPings(t *testing.T) {
-	sessions := make(chan *Session, 1)
-	url := endpoint(t, func(w http.ResponseWriter, r *http.Request) {
-		session, _, err := NewAcceptor(AcceptConfig{}).Accept(w, r, "")
-		if err != nil {
-			t.Errorf("Accept: %v", err)
-		}
-		sessions <- session
-	})
-	d := websocket.Dialer{Subprotocols: []string{subprotocol}}
-	ws, _, err := d.DialContext(t.Context(), url, nil)
-	if err != nil {
-		t.Fatalf("dialing: %v", err)
-	}
-	defer ws.Close()
-	server := <-sessions
-	defer server.Close(CloseDone, "")
+	server, ws := rawPeer(t)
 	ping, _ := proto.Marshal(&relayv1.Frame{Data: yamuxPingFrame})
 	_ = ws.WriteMessage(websocket.BinaryMessage, ping)
 	<-server.Done()
@@ -148,6 +132,7 @@ func TestServerDropsAPeerThatSendsYamuxPings(t *testing.T) {
 	if err := server.Err(); !errors.As(err, &wrong) {
 		t.Errorf("the session ended with %v; want a protocol error", err)
 	}
+	var err error
 	for err == nil {
 		_, _, err = ws.ReadMessage()
 	}
