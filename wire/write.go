@@ -31,7 +31,8 @@ func (c *Conn) sendData(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, c.writeEnd.err()
 	}
-	b := borrow(min(len(p), c.stream.MaxWrite()))
+	p = p[:min(len(p), c.stream.MaxWrite(), mostChunk)]
+	b := borrow(len(p))
 	defer giveBack(b)
 	n := copy(b.payload(), p)
 	accepted, err := c.send(b.sealData(n))
